@@ -1,0 +1,33 @@
+# `make report` and `make test` need nothing but Python 3.11-3.13; what they install goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+READY = $(VENV)/ready
+BIN = $(VENV)/bin
+# TensorFlow's start-up messages drown what a run has to say.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: report test lint lab clean
+
+report: $(READY)
+	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
+
+test: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
+	  f"Python 3.11-3.13 is needed, this is {sys.version.split()[0]}; try: make PYTHON=python3.12 test")'
+	@echo "Setting up $(VENV) (a few minutes, once) ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' >&2
+	@touch $@
+
+clean:
+	rm -rf $(VENV) reports sweeps

@@ -1,0 +1,43 @@
+"""locadv_tf: attacks on an image's background, and the training that withstands them, in TensorFlow.
+
+A teaching kit around Rothberg, Chen, Jie and Ji (2019), "Localized Adversarial Training for Increased Accuracy and
+Robustness in Image Classification", arXiv:1909.04779. Start with `notebooks/00_start_here.ipynb`.
+"""
+
+from locadv_tf.quiet import import_tensorflow
+
+import_tensorflow()  # before any other module does
+
+from locadv_tf import evaluation, masks, plotting
+from locadv_tf.attacks import FGSM, PGD, RandomNoise, region_mask
+from locadv_tf.batches import to_arrays
+from locadv_tf.data import class_names, load_data
+from locadv_tf.device import describe_device, grow_gpu_memory
+from locadv_tf.engine import AttackResult, run_attack
+from locadv_tf.evaluation import evaluate
+from locadv_tf.models import colour_cnn, small_cnn
+from locadv_tf.training import LocalizedAdversarialTraining, train_classifier
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FGSM",
+    "PGD",
+    "AttackResult",
+    "LocalizedAdversarialTraining",
+    "RandomNoise",
+    "class_names",
+    "colour_cnn",
+    "describe_device",
+    "evaluate",
+    "evaluation",
+    "grow_gpu_memory",
+    "load_data",
+    "masks",
+    "plotting",
+    "region_mask",
+    "run_attack",
+    "small_cnn",
+    "to_arrays",
+    "train_classifier",
+]

@@ -1,0 +1,109 @@
+"""How data comes in: a data set, batched or not, or arrays, read as NumPy batches."""
+
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf import checks
+
+_EXPECTED = 'expected a tf.data.Dataset of ({"image", "mask"}, label), as load_data gives, or (images, labels, masks)'
+
+
+def batches(data, size):
+    """Reads data as NumPy arrays, some images at a time; structure and rank are checked, the values are not.
+
+    Args:
+        data: a `tf.data.Dataset` of `({"image", "mask"}, label)` or of `(image, label)`, unbatched or batched once, or
+            a tuple `(images, labels, masks)` or `(images, labels)` of arrays or tensors.
+        size: images per batch, where the data has no batches of its own.
+
+    Yields:
+        `(images, labels, masks)`, `masks` None where the data has none; nothing where it holds no images.
+
+    Raises:
+        ValueError: for any other structure, or a data set without an end.
+
+    Example:
+        >>> data = np.zeros((5, 8, 8, 1), "float32"), np.zeros(5, int)
+        >>> [len(images) for images, labels, masks in batches(data, 2)]
+        [2, 2, 1]
+    """
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        return _slices([np.asarray(part) for part in data], size)
+    if not isinstance(data, tf.data.Dataset):
+        raise ValueError(f"data is {type(data).__name__}; {_EXPECTED}.")
+    specs = _parts(data.element_spec)
+    ranks = [spec.shape.rank for spec in specs]
+    if ranks not in ([3, 0], [3, 0, 3], [4, 1], [4, 1, 4]):
+        raise ValueError(f"data has image, label and mask of rank {ranks}; {_EXPECTED}, unbatched or batched once.")
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("data repeats without end; leave out repeat(), or add take(n).")
+    return _elements(data.batch(size) if ranks[1] == 0 else data)
+
+
+def to_arrays(data):
+    """A data set as three NumPy arrays.
+
+    Args:
+        data: what `load_data` returns, batched or not; or a tuple `(images, labels, masks)` of arrays or tensors.
+
+    Returns:
+        images float32 `(N, H, W, C)`, labels int64 `(N,)`, masks float32 `(N, H, W, 1)`; N is 0 for an empty data set.
+
+    Raises:
+        ValueError: for any other structure, an endless data set, or values that do not fit (images in 0-255, one-hot
+            labels, masks of another shape).
+
+    Example:
+        >>> from locadv_tf import load_data
+        >>> images, labels, masks = to_arrays(load_data("digits", "test[:5]").batch(2))
+        >>> images.shape, labels.shape, masks.shape
+        ((5, 28, 28, 1), (5,), (5, 28, 28, 1))
+    """
+    rows = list(batches(data, 512))
+    if not rows:
+        specs = _parts(data.element_spec) if isinstance(data, tf.data.Dataset) else data
+        rank = len(specs[0].shape)
+        rows = [[np.zeros((0, *[side or 0 for side in spec.shape[rank - 3 :]])) for spec in (specs[0], specs[-1])]]
+        rows = [(rows[0][0].astype(np.float32), np.zeros(0, np.int64), rows[0][1])]
+    if rows[0][2] is None:
+        raise ValueError(f"data has no masks; {_EXPECTED}.")
+    x, y, mask = (np.concatenate(column) for column in zip(*rows, strict=True))
+    checks.images(x, name="images")
+    checks.labels(y, x, name="labels")
+    checks.masks(mask, x, name="masks")
+    return x, y.astype(np.int64), mask.astype(np.float32)
+
+
+def length(data):
+    """How many images there are, or None if only reading the data would tell."""
+    if not isinstance(data, tf.data.Dataset):
+        return len(data[1])
+    n = int(data.cardinality())
+    batched = _parts(data.element_spec)[1].shape.rank
+    return None if batched or n < 0 else n
+
+
+def _slices(parts, size):
+    n = len(parts[0])
+    if any(len(part) != n for part in parts):
+        raise ValueError(f"the arrays hold {[len(part) for part in parts]} entries; expected one per image in each.")
+    for first in range(0, n, size):
+        image, label, *mask = (part[first : first + size] for part in parts)
+        yield image, label, mask[0] if mask else None
+
+
+def _elements(dataset):
+    for element in dataset.as_numpy_iterator():
+        image, label, *mask = _parts(element)
+        yield image, label, mask[0] if mask else None
+
+
+def _parts(element):
+    """`[image, label]` or `[image, label, mask]` from an element or an element's specification."""
+    if isinstance(element, tuple) and len(element) == 2:
+        inputs, label = element
+        if isinstance(inputs, dict) and "image" in inputs:
+            return [inputs["image"], label, *([inputs["mask"]] if "mask" in inputs else [])]
+        if hasattr(inputs, "shape"):
+            return [inputs, label]
+    raise ValueError(f"data has elements {element}; {_EXPECTED}.")

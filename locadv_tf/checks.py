@@ -1,0 +1,229 @@
+"""Bad input gets a clear `ValueError` before any work is done: what was passed, what was expected, how to mend it.
+
+Shapes and dtypes are always checked; values only where they are concrete (eager tensors and arrays), so that
+nothing here slows a compiled training step down.
+"""
+
+import numbers
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+REGIONS = ("background", "foreground", "full")
+
+
+def images(x, *, name="image"):
+    """Checks a batch of images and returns it unchanged (a list or an array stays what it was).
+
+    Args:
+        x: float32 `(N, H, W, C)` in [0, 1], a tensor or an array.
+        name: what the message calls it.
+
+    Raises:
+        ValueError: for another rank or dtype, values outside [0, 1] (0-255, say), NaN, or channels first (NCHW).
+
+    Example:
+        >>> images(np.full((2, 8, 8, 1), 7, "uint8"))
+        Traceback (most recent call last):
+        ...
+        ValueError: image has dtype uint8; expected float32 in [0, 1]. Use tf.cast(image, tf.float32) / 255.
+    """
+    dtype, shape = tf.as_dtype(x.dtype), tuple(x.shape)
+    if dtype.is_integer or dtype.is_bool:
+        raise ValueError(
+            f"{name} has dtype {dtype.name}; expected float32 in [0, 1]. Use tf.cast({name}, tf.float32) / 255."
+        )
+    if dtype != tf.float32:
+        raise ValueError(f"{name} has dtype {dtype.name}; expected float32. Use tf.cast({name}, tf.float32).")
+    if len(shape) != 4:
+        raise ValueError(
+            f"{name} has shape {shape}; expected (N, H, W, C), a batch of images with their channels last. "
+            f"For one image add the batch axis: {name}[None]."
+        )
+    if shape[1] in (1, 3) and shape[3] not in (1, 3, 4):
+        raise ValueError(
+            f"{name} has shape {shape}, which looks like channels first (NCHW); expected (N, H, W, C). "
+            f"Use tf.transpose({name}, [0, 2, 3, 1])."
+        )
+    if (values := _concrete(x)) is not None and values.size:
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite([low, high]).all():
+            raise ValueError(f"{name} holds NaN or infinite values; expected finite values in [0, 1].")
+        if low < 0 or high > 1:
+            mend = (
+                f"Divide by 255: {name} / 255." if low >= 0 and high > 2 else "Move the normalization into the model."
+            )
+            raise ValueError(f"{name} has values from {low:g} to {high:g}; expected [0, 1]. {mend}")
+    return x
+
+
+def masks(mask, image, *, name="mask"):
+    """Checks that a mask fits its images and returns it unchanged.
+
+    Args:
+        mask: bool, integer or float `(N, H, W, 1)`, 1 where the attack may change the pixel, 0 where it may not.
+        image: the images that it belongs to, `(N, H, W, C)`.
+        name: what the message calls it.
+
+    Raises:
+        ValueError: for another shape, or values other than 0 and 1.
+
+    Example:
+        >>> masks(np.full((2, 8, 8, 1), 0.5, "float32"), np.zeros((2, 8, 8, 3), "float32"))
+        Traceback (most recent call last):
+        ...
+        ValueError: mask has values other than 0 and 1 (0.5, say); expected 1 where the attack may change the pixel \
+and 0 where it may not. Threshold it first.
+    """
+    expected = (*tuple(image.shape)[:3], 1)
+    shape = tuple(mask.shape)
+    if len(shape) != 4 or any(None not in pair and pair[0] != pair[1] for pair in zip(shape, expected, strict=True)):
+        raise ValueError(
+            f"{name} has shape {shape}; expected {expected}, (N, H, W, 1) with the N, H and W of the images. "
+            "A mask without its last axis needs mask[..., None]."
+        )
+    if (values := _concrete(mask)) is not None and values.size:
+        odd = values[(values != 0) & (values != 1)]
+        if odd.size:
+            raise ValueError(
+                f"{name} has values other than 0 and 1 ({float(odd.flat[0]):g}, say); expected 1 where the attack may "
+                "change the pixel and 0 where it may not. Threshold it first."
+            )
+    return mask
+
+
+def labels(y, image, *, num_classes=None, name="label"):
+    """Checks integer class labels and returns them unchanged.
+
+    Args:
+        y: integer classes `(N,)`, any integer dtype, in [0, `num_classes`).
+        image: the images that they belong to, `(N, H, W, C)`.
+        num_classes: how many classes the model has, or None if unknown.
+        name: what the message calls them.
+
+    Raises:
+        ValueError: for one-hot or floating labels, another length, or a class out of range.
+
+    Example:
+        >>> labels(np.eye(10)[:2], np.zeros((2, 8, 8, 1), "float32"))
+        Traceback (most recent call last):
+        ...
+        ValueError: label has shape (2, 10), which looks one-hot; expected integer classes (N,). \
+Use tf.argmax(label, axis=-1).
+    """
+    shape = tuple(y.shape)
+    if len(shape) == 2 and shape[1] != 1:
+        raise ValueError(
+            f"{name} has shape {shape}, which looks one-hot; expected integer classes (N,). "
+            f"Use tf.argmax({name}, axis=-1)."
+        )
+    if len(shape) != 1 or (None not in (shape[0], image.shape[0]) and shape[0] != image.shape[0]):
+        raise ValueError(f"{name} has shape {shape}; expected (N,) with N = {image.shape[0]} images.")
+    if not tf.as_dtype(y.dtype).is_integer:
+        raise ValueError(f"{name} has dtype {tf.as_dtype(y.dtype).name}; expected integer classes, int64 say.")
+    if (values := _concrete(y)) is not None and values.size:
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or (num_classes is not None and high >= num_classes):
+            raise ValueError(
+                f"{name} has classes from {low} to {high}, out of range for the model's {num_classes} classes "
+                "(they are counted from 0)."
+            )
+    return y
+
+
+def model_logits(model, logits):
+    """Checks what a model returned: float logits `(N, classes)`, at least two classes, and no softmax at the end.
+
+    Args:
+        model: the Keras model, whose last layer is looked at.
+        logits: what it returned for some images, `(N, classes)`; its values are looked at if they are concrete.
+
+    Returns:
+        The number of classes.
+
+    Raises:
+        ValueError: for another shape, or a model that ends in softmax (its gradients vanish where it is sure).
+    """
+    shape = tuple(getattr(logits, "shape", ()))
+    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
+        raise ValueError(
+            f"the model returns shape {shape}; expected logits (N, classes) with at least two classes "
+            "(give a two-class model two outputs)."
+        )
+    values = _concrete(logits)
+    sums_to_one = (
+        values is not None and values.size and (values >= 0).all() and np.allclose(values.sum(axis=-1), 1, atol=1e-3)
+    )
+    if _ends_in_softmax(model) or sums_to_one:
+        raise ValueError(
+            "the model ends in softmax: it returns probabilities; expected logits. Remove the last activation and "
+            "train with SparseCategoricalCrossentropy(from_logits=True). Saturated probabilities hide the gradient."
+        )
+    return shape[1]
+
+
+def fraction(value, *, name, low=0.0, high=1.0):
+    """Checks a plain number in [low, high] and returns it as a float.
+
+    Raises:
+        ValueError: if it is no number, not finite or out of range.
+
+    Example:
+        >>> fraction(8, name="eps")
+        Traceback (most recent call last):
+        ...
+        ValueError: eps=8 is out of range; expected a number from 0 to 1. In grey levels? 8/255 is what you mean.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
+        hint = ""
+        if isinstance(value, numbers.Real) and high == 1 < value <= 255:
+            hint = f" In grey levels? {value:g}/255 is what you mean."
+        raise ValueError(f"{name}={value!r} is out of range; expected a number from {low:g} to {high:g}.{hint}")
+    return float(value)
+
+
+def count(value, *, name, low=1):
+    """Checks a whole number of at least `low` and returns it as an int.
+
+    Raises:
+        ValueError: if it is no whole number or too small.
+
+    Example:
+        >>> count(0, name="steps")
+        Traceback (most recent call last):
+        ...
+        ValueError: steps=0; expected a whole number, at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"{name}={value!r}; expected a whole number, at least {low}.")
+    return int(value)
+
+
+def choice(value, options, *, name):
+    """Checks that a value is one of the options and returns it.
+
+    Raises:
+        ValueError: that lists the options.
+
+    Example:
+        >>> choice("backgruond", REGIONS, name="region")
+        Traceback (most recent call last):
+        ...
+        ValueError: region='backgruond' is unknown; expected one of 'background', 'foreground', 'full'.
+    """
+    if value not in options:
+        raise ValueError(f"{name}={value!r} is unknown; expected one of {', '.join(repr(o) for o in options)}.")
+    return value
+
+
+def _concrete(x):
+    """The values of an array or an eager tensor; None for a symbolic one."""
+    if isinstance(x, np.ndarray):
+        return x
+    return x.numpy() if tf.is_tensor(x) and tf.executing_eagerly() and hasattr(x, "numpy") else None
+
+
+def _ends_in_softmax(model):
+    last = model.layers[-1] if getattr(model, "layers", None) else None
+    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax

@@ -1,0 +1,134 @@
+"""`locadv`: a thin front on reports and sweeps. The last line on stdout is the path of what was made."""
+
+import argparse
+import fractions
+import os
+import sys
+
+import papermill
+import yaml
+
+from locadv_tf import reports, sweeps
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status: 0, 1 (something failed) or 2 (bad arguments)."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except ValueError as problem:  # bad input: the message says all; a traceback would hide it
+        print(f"locadv: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("locadv: stopped; what is finished stays, and the same command continues.", file=sys.stderr)
+        return 130
+
+
+def parser():
+    """The parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="locadv", description="Attacks on the background of images, localized adversarial training, and reports."
+    )
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    command = _command(commands, "report", _report, "train, attack and compare; write one self-contained HTML report")
+    command.add_argument("--dataset", default="digits", help="data set, as for load_data (default: digits, embedded)")
+    command.add_argument("--seed", type=int, default=0, help="what everything random follows from (default: 0)")
+    command.add_argument("--eps", type=_number, help="budget: 8/255 or 0.03 (default: the data set's own)")
+    command.add_argument("--out", help="folder for the report (default: reports/DATASET)")
+    _shared(command)
+
+    command = _command(
+        commands,
+        "sweep",
+        _sweep,
+        "run reports over data sets, seeds and eps; keep what is finished, continue where it stopped",
+    )
+    command.add_argument(
+        "--datasets", nargs="+", default=["digits"], metavar="NAME", help="data sets (default: digits)"
+    )
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds (default: 0 1 2)")
+    command.add_argument(
+        "--eps", nargs="+", type=_number, default=[None], metavar="EPS", help="budgets, as 8/255 or 0.03"
+    )
+    command.add_argument("--out", default="sweeps/sweep", help="the sweep's folder (default: sweeps/sweep)")
+    command.add_argument("--workers", type=int, default=1, help="reports at a time, a process each (default: 1)")
+    _shared(command)
+
+    command = _command(commands, "collect", _collect, "make one table of the reports below a folder (CSV and HTML)")
+    command.add_argument("folder", help="a sweep's folder")
+    return top
+
+
+def _command(commands, name, run, text):
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(run=run)
+    return command
+
+
+def _shared(command):
+    command.add_argument(
+        "--profile", default="class", help="smoke (a minute, proves nothing), class (default) or full (hours)"
+    )
+    command.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="another parameter of notebooks/06_report.ipynb, as in papermill; an unknown name lists them all",
+    )  # fmt: skip
+
+
+def _report(arguments):
+    given = _parameters(arguments) | ({} if arguments.eps is None else {"eps": arguments.eps})
+    out = arguments.out or f"reports/{arguments.dataset.replace('/', '-')}"
+    try:
+        path = reports.report(
+            dataset=arguments.dataset, profile=arguments.profile, seed=arguments.seed, out=out, parameters=given
+        )
+    except papermill.PapermillExecutionError as problem:
+        print(f"{problem}\nlocadv: a cell failed; what was done until then is in {out}/report.ipynb", file=sys.stderr)
+        return 1
+    print(_shown(path))
+    return 0
+
+
+def _sweep(arguments):
+    todo = sweeps.cells(
+        arguments.out,
+        datasets=arguments.datasets,
+        seeds=arguments.seeds,
+        epss=arguments.eps,
+        profile=arguments.profile,
+        parameters=_parameters(arguments),
+    )
+    failed = sweeps.sweep(todo, workers=arguments.workers)
+    for name, reason in failed.items():
+        print(f"locadv: {name} failed: {reason}", file=sys.stderr)
+    print(arguments.out)
+    return 1 if failed else 0
+
+
+def _collect(arguments):
+    _, verdicts = sweeps.collect(arguments.folder)
+    print(verdicts.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}"))
+    print(os.path.join(arguments.folder, "collected.html"))
+    return 0
+
+
+def _parameters(arguments):
+    return {name: yaml.safe_load(value) for name, value in arguments.parameter}
+
+
+def _number(text):
+    try:
+        return float(fractions.Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 8/255 or 0.03") from None
+
+
+def _shown(path):
+    """A path as a person would type it: relative where it lies below the working directory."""
+    relative = os.path.relpath(path)
+    return os.fspath(path) if relative.startswith("..") else relative
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The small classifiers that the notebooks train: plain Keras models that return logits.
+
+Normalization is their first layer, so that an attack's eps is always in pixel units of [0, 1].
+"""
+
+import keras
+
+
+def small_cnn(input_shape, num_classes, *, seed=0):
+    """Two strided convolutions and a dense layer: seconds per epoch on a laptop's CPU.
+
+    Args:
+        input_shape: `(height, width, channels)` of one image.
+        num_classes: number of classes, at least 2.
+        seed: integer; the same seed gives the same initial weights.
+
+    Returns:
+        An uncompiled `keras.Model`: float32 images in [0, 1], `(N, H, W, C)`, to float32 logits `(N, num_classes)`.
+
+    Raises:
+        ValueError: if the shape is not `(height, width, channels)` or there are fewer than two classes.
+
+    Example:
+        >>> model = small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> model.output_shape
+        (None, 10)
+    """
+    layers, init = _parts(input_shape, num_classes, seed)
+    return keras.Sequential(
+        [
+            keras.Input(tuple(input_shape), name="image"),
+            layers.Rescaling(2.0, offset=-1.0),
+            layers.Conv2D(16, 5, strides=2, activation="relu", padding="same", kernel_initializer=init()),
+            layers.Conv2D(32, 3, strides=2, activation="relu", padding="same", kernel_initializer=init()),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu", kernel_initializer=init()),
+            layers.Dense(num_classes, dtype="float32", name="logits", kernel_initializer=init()),
+        ],
+        name="small_cnn",
+    )
+
+
+def colour_cnn(input_shape, num_classes, *, seed=0):
+    """A deeper classifier for colour images: three convolutions with pooling, about ten times the work of `small_cnn`.
+
+    Args, returns and errors are those of `small_cnn`.
+
+    Example:
+        >>> colour_cnn(input_shape=(32, 32, 3), num_classes=10).output_shape
+        (None, 10)
+    """
+    layers, init = _parts(input_shape, num_classes, seed)
+    return keras.Sequential(
+        [
+            keras.Input(tuple(input_shape), name="image"),
+            layers.Rescaling(2.0, offset=-1.0),
+            layers.Conv2D(32, 3, strides=2, activation="relu", padding="same", kernel_initializer=init()),
+            layers.Conv2D(64, 3, activation="relu", padding="same", kernel_initializer=init()),
+            layers.MaxPooling2D(),
+            layers.Conv2D(128, 3, activation="relu", padding="same", kernel_initializer=init()),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu", kernel_initializer=init()),
+            layers.Dense(num_classes, dtype="float32", name="logits", kernel_initializer=init()),
+        ],
+        name="colour_cnn",
+    )
+
+
+def _parts(input_shape, num_classes, seed):
+    if len(input_shape) != 3 or any(not isinstance(side, int) or side < 1 for side in input_shape):
+        raise ValueError(
+            f"input_shape must be (height, width, channels), three positive integers; got {input_shape!r}."
+        )
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2; got {num_classes!r}.")
+    seeds = iter(range(100 * seed, 100 * seed + 100))  # a seed of its own for each layer
+    return keras.layers, lambda: keras.initializers.HeNormal(seed=next(seeds))

@@ -1,0 +1,331 @@
+"""Every figure of the notebooks and the report.
+
+A function returns a `Picture`: as the last line of a cell it shows itself, with its alternative text in the HTML.
+Budgets are printed as n/255, accuracies in per cent; panels that are compared share their scales; models and regions
+keep one colour and one marker each, from a palette that colour-blind readers can tell apart (Okabe & Ito 2008).
+"""
+
+import base64
+import html
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from locadv_tf.attacks import eps_255
+
+_BLUE, _ORANGE, _GREEN, _RED, _PINK, _SKY, _BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")  # fmt: skip
+STYLES = {  # a colour and a marker for what recurs; anything else gets the next free one
+    "natural": (_BLACK, "o"),
+    "natural, equal compute": ("#777777", "D"),
+    "noise": (_ORANGE, "v"),
+    "LAT": (_BLUE, "s"),
+    "AT": (_RED, "^"),
+    "background": (_BLUE, "s"),
+    "foreground": (_ORANGE, "v"),
+    "full": (_RED, "^"),
+    "random mask": (_PINK, "X"),
+    "random noise": ("#777777", "D"),
+}
+WIDTH = 9.0  # inches, at most: wider figures would shrink on the page, and their letters with them
+_SPARE = [(_GREEN, "P"), (_SKY, "*"), (_PINK, "X"), (_ORANGE, "<"), (_GREEN, "h"), (_SKY, "p")]
+
+
+class Picture:
+    """A figure with its alternative text; a notebook shows it as `<img alt=…>`.
+
+    Args:
+        figure: a `matplotlib.figure.Figure`.
+        alt: what the figure shows, for those who cannot see it.
+
+    Raises:
+        ValueError: without an alternative text.
+    """
+
+    def __init__(self, figure, alt):
+        if not alt.strip():
+            raise ValueError("alt is empty; expected a sentence that says what the figure shows.")
+        self.figure, self.alt = figure, alt
+
+    def png(self):
+        """The figure as the bytes of a PNG file."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+        return buffer.getvalue()
+
+    def _repr_html_(self):
+        data = base64.b64encode(self.png()).decode()
+        return f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}" style="max-width: 100%">'
+
+    def __repr__(self):
+        return f"Picture: {self.alt}"
+
+
+def image_grid(rows, *, column_titles=None, title=None, alt, size=1.15):
+    """Images in rows of equal kind, each row with its name at the left.
+
+    Args:
+        rows: dictionary from a row's name to images or masks `(N, H, W, C)` in [0, 1], C = 1 or 3.
+        column_titles: N short texts, or None.
+        title: of the figure, or None.
+        alt: the alternative text.
+        size: of an image, in inches.
+
+    Returns:
+        A `Picture`.
+
+    Raises:
+        ValueError: without rows or images.
+
+    Example:
+        >>> image_grid({"image": np.zeros((2, 8, 8, 1))}, alt="Two black squares.")
+        Picture: Two black squares.
+    """
+    if not rows or min(len(images) for images in rows.values()) == 0:
+        raise ValueError("rows hold no images; expected a dictionary from names to at least one image each.")
+    columns = max(len(images) for images in rows.values())
+    size = min(size, (WIDTH - 1.4) / columns)
+    figure = Figure(figsize=(size * columns + 1.4, size * len(rows) * 1.08 + 0.45), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(line, images, strict=False):
+            draw_image(axis, image)
+        for axis in line[len(images) :]:
+            axis.set_axis_off()
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for axis, text in zip(axes[0], column_titles if column_titles is not None else [], strict=False):
+        axis.set_title(text, fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, alt)
+
+
+def mask_sources(images, masks, *, title="Where is the background?"):
+    """Images with the background masks of several sources; the background is tinted blue.
+
+    Args:
+        images: float32 `(N, H, W, C)` in [0, 1].
+        masks: dictionary from a source's name to its masks `(N, H, W, 1)`.
+
+    Returns:
+        A `Picture`.
+    """
+    rows = {"image": images} | {name: tint(images, mask) for name, mask in masks.items()}
+    areas = ", ".join(f"{name} {100 * np.mean(mask):.0f} %" for name, mask in masks.items())
+    return image_grid(
+        rows,
+        title=f"{title} (tinted blue)",
+        alt=f"{len(images)} images; below each, the background according to {len(masks)} sources, tinted blue. "
+        f"Mean share of background: {areas}.",
+    )
+
+
+def tint(images, masks):
+    """The images in colour, with the masked pixels (mask = 1) tinted blue, `(N, H, W, 3)`."""
+    images = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else np.asarray(images)
+    blue = np.array([0.0, 0.45, 0.85])
+    return np.where(np.asarray(masks) == 1, 0.5 * images + 0.5 * blue, images)
+
+
+def adversarial_examples(images, adversarial, *, eps, predicted, names, masks=None, title=None):
+    """Images, what was changed, and the results, with what the model takes them for.
+
+    Args:
+        images, adversarial: float32 `(N, H, W, C)` in [0, 1].
+        eps: the attack's budget: the perturbation's colours reach from −eps to +eps in every panel.
+        predicted: pairs `(natural, adversarial)` of class indices, N of them.
+        names: the classes' names.
+        masks: `(N, H, W, 1)`, shown tinted if given.
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    change = np.asarray(adversarial) - np.asarray(images)
+    magnified = np.clip(0.5 + change / (2 * max(eps, 1e-6)), 0, 1)
+    rows = {"image": images} | ({"background\n(blue)": tint(images, masks)} if masks is not None else {})
+    rows |= {f"perturbation,\ngrey = 0,\nblack, white =\n∓{eps_255(eps)}": magnified, "attacked": adversarial}
+    titles = [f"{names[a]} → {names[b]}" if a != b else f"{names[a]}, kept" for a, b in predicted]
+    fooled = sum(a != b for a, b in predicted)
+    return image_grid(
+        rows,
+        column_titles=titles,
+        title=title,
+        alt=f"{len(images)} images, the perturbation magnified so that its range is ±{eps_255(eps)}, and the attacked "
+        f"images. The prediction changes for {fooled} of them: {'; '.join(titles)}.",
+    )
+
+
+def attack_steps(steps, *, image, eps, title=None):
+    """One image on its way through an attack.
+
+    Args:
+        steps: list of dictionaries with `x` (the point, `(H, W, C)`), `loss` and `confidence` (the true class's
+            probability), one per point, the start first.
+        image: the natural image `(H, W, C)`.
+        eps: the budget: the perturbation's colours reach from −eps to +eps.
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 7)).round().astype(int))
+    figure = Figure(figsize=(1.35 * len(shown) + 1.2, 5.4), layout="constrained")
+    grid = figure.add_gridspec(3, len(shown), height_ratios=[1, 1, 1.3])
+    for column, k in enumerate(shown):
+        point = np.asarray(steps[k]["x"])
+        for row, picture in enumerate((point, np.clip(0.5 + (point - image) / (2 * max(eps, 1e-6)), 0, 1))):
+            axis = figure.add_subplot(grid[row, column])
+            draw_image(axis, picture)
+            if row == 0:
+                axis.set_title(f"k = {k}", fontsize=9)
+            if column == 0:
+                axis.set_ylabel(("point", f"perturbation\n±{eps_255(eps)}")[row], fontsize=9)
+    half = len(shown) // 2
+    ks = range(len(steps))
+    for where, name, label, colour in (
+        (slice(0, half), "loss", "loss (cross-entropy)", _RED),
+        (slice(half, None), "confidence", "probability of the true class", _BLUE),
+    ):
+        axis = figure.add_subplot(grid[2, where])
+        axis.plot(ks, [float(step[name]) for step in steps], color=colour, marker="o", markersize=3)
+        axis.set(xlabel="iteration k", ylabel=label, ylim=(0, 1.02) if name == "confidence" else (0, None))
+        axis.grid(alpha=0.3)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    first, last = steps[0], steps[-1]
+    return Picture(
+        figure,
+        f"One image through {len(steps) - 1} iterations: the loss goes from {float(first['loss']):.2f} to "
+        f"{float(last['loss']):.2f}, the true class's probability from {100 * float(first['confidence']):.0f} % to "
+        f"{100 * float(last['confidence']):.0f} %.",
+    )
+
+
+def accuracy_bars(rows, *, group="region", series="model", title=None, value="accuracy", label="accuracy (%)"):
+    """Accuracy with 95 % intervals as points, grouped along the x-axis, one colour per series.
+
+    Args:
+        rows: rows of `evaluate`, with the keys `group`, `series`, `value` and its `_low` and `_high`.
+        group, series: the keys that tell groups and series apart.
+        title: of the figure, or None.
+        value: `"accuracy"` or `"asr"`; `label`: the axis' text, with its unit.
+
+    Returns:
+        A `Picture`.
+    """
+    groups, names = _unique(rows, group), _unique(rows, series)
+    figure = Figure(
+        figsize=(min(WIDTH, max(5.5, 0.3 * len(groups) * (len(names) + 1.5) + 2)), 3.6), layout="constrained"
+    )
+    axis = figure.subplots()
+    width = 0.75 / len(names)
+    for i, (name, (colour, marker)) in enumerate(zip(names, styles(names), strict=True)):
+        mine = [row for row in rows if row[series] == name and row[value] is not None]
+        x = [groups.index(row[group]) + (i - (len(names) - 1) / 2) * width for row in mine]
+        y, low, high = (100 * np.array([row[value + end] for row in mine]) for end in ("", "_low", "_high"))
+        axis.errorbar(x, y, yerr=[y - low, high - y], color=colour, marker=marker, linestyle="", capsize=3, label=name)
+    for boundary in range(1, len(groups)):
+        axis.axvline(boundary - 0.5, color="0.9", zorder=0)
+    axis.set(
+        xticks=range(len(groups)), xticklabels=groups, ylabel=label, ylim=(-3, 103), xlim=(-0.5, len(groups) - 0.5)
+    )
+    axis.grid(axis="y", alpha=0.3)
+    _legend(figure, axis, names)
+    if title:
+        axis.set_title(title, fontsize=11)
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{row[group]} {100 * row[value]:.0f} %" for row in rows
+                                if row[series] == name and row[value] is not None)
+        for name in names
+    )  # fmt: skip
+    return Picture(figure, f"{label} by {group}, with 95 % intervals. {told}.")
+
+
+def accuracy_over_eps(rows, *, series="model", title=None):
+    """Accuracy over the attack's budget, one line per series, with 95 % intervals as bands.
+
+    Args:
+        rows: rows of `evaluate`, with the keys `series` and `eps`.
+        series: the key that tells the lines apart.
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    names = _unique(rows, series)
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axis = figure.subplots()
+    told = []
+    for name, (colour, marker) in zip(names, styles(names), strict=True):
+        mine = sorted((row for row in rows if row[series] == name), key=lambda row: row["eps"])
+        eps = [255 * row["eps"] for row in mine]
+        y, low, high = (100 * np.array([row["accuracy" + end] for row in mine]) for end in ("", "_low", "_high"))
+        axis.plot(eps, y, color=colour, marker=marker, markersize=4, label=name)
+        axis.fill_between(eps, low, high, color=colour, alpha=0.15, linewidth=0)
+        told.append(f"{name} from {y[0]:.0f} % at {eps[0]:.3g}/255 to {y[-1]:.0f} % at {eps[-1]:.3g}/255")
+    axis.set(xlabel="eps (n/255)", ylabel="accuracy (%)", ylim=(-3, 103))
+    axis.grid(alpha=0.3)
+    _legend(figure, axis, names)
+    if title:
+        axis.set_title(title, fontsize=11)
+    return Picture(figure, f"Accuracy over eps, with 95 % intervals: {'; '.join(told)}.")
+
+
+def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_loss"), title=None):
+    """Validation curves over epochs, one panel per quantity with one scale for all (logarithmic for a loss), one line
+    per training.
+
+    Args:
+        histories: dictionary from a training's name to its `History.history`.
+        keys: which quantities.
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    figure = Figure(figsize=(min(WIDTH, 3.5 * len(keys) + 2.5), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(keys), squeeze=False, sharey=True)[0]
+    told = []
+    for axis, key in zip(axes, keys, strict=True):
+        for (name, history), (colour, marker) in zip(histories.items(), styles(list(histories)), strict=True):
+            values = history[key]
+            axis.plot(range(1, len(values) + 1), values, color=colour, marker=marker, markersize=3, label=name)
+            told.append(f"{name} {key.removeprefix('val_').replace('_', ' ')} {values[-1]:.3g}")
+        axis.set(xlabel="epoch", title=key.removeprefix("val_").replace("_", " "))
+        if "loss" in key:
+            axis.set(yscale="log")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3, which="both")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:.2g}" if "loss" in key else "")
+    axes[0].set(ylabel="on validation images" + (" (log scale)" if "loss" in keys[0] else ""))
+    _legend(figure, axes[-1], list(histories))
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, f"Curves over epochs on validation images. In the end: {', '.join(told)}.")
+
+
+def draw_image(axis, image):
+    """Draws one image `(H, W, C)` with values in [0, 1]: the same grey scale everywhere, no interpolation, no ticks."""
+    image = np.asarray(image, np.float32)
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+
+
+def styles(names):
+    """A colour and a marker for each name, `[(colour, marker), …]`."""
+    spare = iter(_SPARE * (1 + len(names) // len(_SPARE)))
+    return [STYLES[name] if name in STYLES else next(spare) for name in names]
+
+
+def _legend(figure, axis, names):
+    if len(names) > 1:
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9)
+
+
+def _unique(rows, key):
+    return list(dict.fromkeys(row[key] for row in rows))

@@ -1,0 +1,260 @@
+"""Localized adversarial training (Rothberg et al. 2019, arXiv:1909.04779): a `keras.Model` with its own `train_step`.
+
+It wraps a classifier, trains it on natural and background-adversarial images together, and leaves an ordinary Keras
+model behind, `defended.classifier`. The controls are the same class with other arguments: adversarial training with
+`region="full"`, noise training with a `RandomNoise` as its attack, natural training with `share=0`.
+"""
+
+import keras
+import tensorflow as tf
+
+from locadv_tf import checks
+from locadv_tf.attacks import region_mask
+from locadv_tf.randomness import fold_in
+
+_LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
+
+
+@keras.saving.register_keras_serializable("locadv_tf")
+class LocalizedAdversarialTraining(keras.Model):
+    """Trains a classifier on batches whose first `share` is replaced by its adversarial version.
+
+    Natural and adversarial images go through one forward pass together. Shuffle the data anew in each epoch, so that
+    every image takes its turn in both roles.
+
+    Logs, in training and with `val_` in validation: `natural_loss`, `natural_accuracy`, `adversarial_loss` and
+    `adversarial_accuracy`, cross-entropy and accuracy on the two kinds of images (in training on the batch's parts,
+    with dropout and batch normalization in training mode; a part that `share` leaves empty is not logged); `loss`,
+    the objective; and the compiled metrics, in training on the mixed batch, in validation on natural images.
+    Validation attacks every image, each time with the same random numbers.
+
+    Args:
+        classifier: a built Keras model, float32 images in [0, 1] to logits. Its weights are trained in place.
+        attack: an attack object, `PGD(eps=0.1, steps=5, keep="last")` say; `RandomNoise` for noise training.
+        region: where the attack may change an image: `"background"` (LAT), `"full"` (AT) or `"foreground"`.
+        share: fraction of each batch that is attacked, from 0 (natural training) to 1 (Madry et al. 2018).
+        seed: integer that the attack's random numbers follow from, together with a saved count of steps.
+        kwargs: `name`, as for any Keras model.
+
+    Raises:
+        ValueError: for a classifier that is not built or ends in softmax, an unknown region, or a share out of range.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> train = la.load_data("digits", split="train[:256]")
+        >>> defended = LocalizedAdversarialTraining(
+        ...     la.small_cnn(input_shape=(28, 28, 1), num_classes=10), attack=la.PGD(eps=0.1, steps=2, keep="last"))
+        >>> defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = defended.fit(train.batch(64), shuffle=False, verbose=0)
+        >>> sorted(history.history)
+        ['adversarial_accuracy', 'adversarial_loss', 'loss', 'natural_accuracy', 'natural_loss']
+    """
+
+    def __init__(self, classifier, *, attack, region="background", share=0.5, seed=0, **kwargs):
+        if not classifier.built:
+            raise ValueError(
+                "the classifier is not built; call it once on a batch of images, or start it with an Input."
+            )
+        checks.model_logits(classifier, keras.KerasTensor(classifier.output_shape))
+        checks.choice(region, checks.REGIONS, name="region")
+        share = checks.fraction(share, name="share")
+        # So that `compile` scales the loss. The layers are asked: a loaded Sequential model has forgotten its own policy.
+        mixed = (x.dtype_policy for x in classifier.layers if x.dtype_policy.name == "mixed_float16")
+        kwargs.setdefault("dtype", next(mixed, classifier.dtype_policy))
+        super().__init__(autocast=False, **kwargs)  # images stay float32 until they reach the classifier
+        self.classifier, self.attack, self.region, self.share, self.seed = classifier, attack, region, share, seed
+        self.step_count = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="step_count",
+            aggregation="only_first_replica",
+        )  # fmt: skip
+        names = ("natural_loss", "natural_accuracy", "adversarial_loss", "adversarial_accuracy")
+        self.trackers = [keras.metrics.Mean(name=name) for name in names]
+        self.built = True  # BackupAndRestore saves the weights before the first batch
+
+    @property
+    def passes_per_image(self):
+        """Forward and backward passes per image and epoch; natural training takes 1."""
+        return 1 + self.share * self.attack.steps * self.attack.restarts
+
+    def compile(self, optimizer="adam", loss=None, **kwargs):
+        """`keras.Model.compile`, which the classifier's logits must not enter as probabilities.
+
+        Raises:
+            ValueError: for a loss that expects probabilities.
+        """
+        if (isinstance(loss, str) and "crossentropy" in loss) or getattr(loss, "from_logits", True) is False:
+            raise ValueError(f"loss={loss!r} expects probabilities; {_LEAVES_LOGITS}")
+        super().compile(optimizer, loss, **kwargs)
+
+    def compile_from_config(self, config):
+        # `load_model` leaves this to the class that overrides `compile`.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def call(self, inputs, training=False):
+        image = inputs["image"] if isinstance(inputs, dict) else inputs
+        return self.classifier(image, training=training)
+
+    def train_step(self, data):
+        image, mask, label, sample_weight = self._unpack(data)
+        self.step_count.assign_add(1)
+
+        # The first part of the batch is replaced by its adversarial version.
+        attacked = _part(self.share, image)
+        seed = fold_in(fold_in(self.seed, self.step_count), _replica())
+        mixed = image
+        if self.share > 0:
+            adversarial = self._perturb(image[:attacked], mask[:attacked], label[:attacked], seed)
+            mixed = tf.concat([adversarial, image[attacked:]], axis=0)
+
+        # From here on this is Keras's own training step.
+        with tf.GradientTape() as tape:
+            logits = self.classifier(mixed, training=True)
+            loss = self.compute_loss(x=mixed, y=label, y_pred=logits, sample_weight=sample_weight)
+            scaled = self.optimizer.scale_loss(loss)
+        weights = self.classifier.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
+
+        weight = tf.ones_like(label, tf.float32) if sample_weight is None else sample_weight
+        parts = {"natural": slice(attacked, None), "adversarial": slice(None, attacked)}
+        for name, part in parts.items():
+            self._track(name, label[part], logits[part], weight[part])
+        logs = self._logs(loss, label, logits, sample_weight)
+        empty = {0.0: "adversarial", 1.0: "natural"}.get(self.share, " ")
+        return {name: value for name, value in logs.items() if not name.startswith(empty)}
+
+    def test_step(self, data):
+        image, mask, label, sample_weight = self._unpack(data)
+        weight = tf.ones_like(label, tf.float32) if sample_weight is None else sample_weight
+        adversarial = self._perturb(image, mask, label, self.seed)
+        logits = {name: self.classifier(x, training=False) for name, x in
+                  {"natural": image, "adversarial": adversarial}.items()}  # fmt: skip
+        losses = {}
+        for name, value in logits.items():
+            self._track(name, label, value, weight)
+            losses[name] = self.compute_loss(
+                x=image, y=label, y_pred=value, sample_weight=sample_weight, training=False
+            )
+        loss = (1 - self.share) * losses["natural"] + self.share * losses["adversarial"]
+        return self._logs(loss, label, logits["natural"], sample_weight)
+
+    def _unpack(self, data):
+        inputs, label, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(inputs, dict):
+            image, mask = inputs["image"], inputs.get("mask")
+        else:
+            image, mask = inputs, None
+        if mask is None:
+            if self.region != "full":
+                raise ValueError(
+                    f"region={self.region!r} needs masks; expected batches of ({{'image', 'mask'}}, label), "
+                    "as load_data gives them."
+                )
+            mask = tf.ones_like(image[..., :1])
+        if label is None:
+            raise ValueError("the true labels are needed; expected batches of ({'image', 'mask'}, label).")
+        checks.images(image)
+        checks.masks(mask, image)
+        checks.labels(label, image)
+        return image, mask, tf.cast(label, tf.int64), sample_weight
+
+    def _perturb(self, image, mask, label, seed):
+        return self.attack(self.classifier, image, label, mask=region_mask(mask, self.region), seed=seed)
+
+    def _track(self, name, label, logits, weight):
+        logits = tf.cast(logits, tf.float32)
+        values = {
+            f"{name}_loss": tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits),
+            f"{name}_accuracy": tf.argmax(logits, axis=-1) == label,
+        }
+        for tracker in self.trackers:
+            if tracker.name in values:
+                tracker.update_state(values[tracker.name], sample_weight=weight)
+
+    def _logs(self, loss, label, logits, sample_weight):
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        for metric in self.metrics:
+            if metric.name == "loss":  # compute_loss divided by the number of replicas, whose means are summed
+                metric.update_state(loss * replicas, sample_weight=tf.shape(label)[0])
+        return self.compute_metrics(None, label, logits, sample_weight)
+
+    def get_config(self):
+        return {
+            "classifier": keras.saving.serialize_keras_object(self.classifier),
+            "attack": keras.saving.serialize_keras_object(self.attack),
+            "region": self.region,
+            "share": self.share,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            for name in ("classifier", "attack")
+        }
+        return cls(**(config | parts))
+
+
+def _part(share, image):
+    """How many images are `share` of this batch; a share between 0 and 1 leaves neither part without an image."""
+    n = image.shape[0]
+    if n is not None:  # a plain number where the shape is known, as XLA needs it
+        part = int(share * n + 0.5)
+        return part if share in (0, 1) else max(1, min(part, n - 1))
+    n = tf.shape(image)[0]
+    part = tf.cast(share * tf.cast(n, tf.float64) + 0.5, tf.int32)
+    return part if share in (0, 1) else tf.maximum(1, tf.minimum(part, n - 1))
+
+
+def _replica():
+    context = tf.distribute.get_replica_context()
+    return context.replica_id_in_sync_group if context is not None else 0
+
+
+def train_classifier(
+    model,
+    train,
+    *,
+    attack,
+    region="background",
+    share=0.5,
+    validation=None,
+    epochs=5,
+    batch_size=128,
+    seed=0,
+    verbose=0,
+):
+    """Trains a classifier in place with Adam, on reshuffled batches: what the notebooks do with every model.
+
+    Args:
+        model: a built Keras model, float32 images in [0, 1] to logits.
+        train: an unbatched `tf.data.Dataset` of `({"image", "mask"}, label)`.
+        attack, region, share: as for `LocalizedAdversarialTraining`; `share=0` is natural training.
+        validation: an unbatched data set for the `val_` logs, or None.
+        epochs, batch_size: whole numbers.
+        seed: integer that the order of the images and the attack's random numbers follow from.
+        verbose: as for `fit`; 2 (a line per epoch) reads well in an executed notebook.
+
+    Returns:
+        The history: a dictionary from each logged quantity to its value per epoch.
+
+    Raises:
+        ValueError: for bad input.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> attack = la.PGD(eps=0.1, steps=2, keep="last")
+        >>> history = train_classifier(model, la.load_data("digits", "train[:128]"), attack=attack, epochs=1)
+        >>> history["natural_loss"][0] > 0
+        True
+    """
+    checks.count(epochs, name="epochs")
+    checks.count(batch_size, name="batch_size")
+    defended = LocalizedAdversarialTraining(model, attack=attack, region=region, share=share, seed=seed)
+    defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    shuffled = train.cache().shuffle(10_000, seed=seed).batch(batch_size)
+    validation = None if validation is None else validation.cache().batch(500)
+    return defended.fit(shuffled, validation_data=validation, shuffle=False, epochs=epochs, verbose=verbose).history

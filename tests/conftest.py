@@ -1,0 +1,102 @@
+"""What all tests share: data, trained and tiny models, and a session that repeats itself and leaves no traces."""
+
+import functools
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported: before the imports below
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+import locadv_tf as la  # noqa: E402
+
+# derandomize: CI and a laptop see the same cases. A first call compiles, so no deadline makes sense.
+settings.register_profile("locadv", deadline=None, derandomize=True, database=None, max_examples=25)
+settings.load_profile("locadv")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory):
+    """A mask cache of this session's own: no test sees yesterday's masks or fills the user's folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCADV_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tfds_dir():
+    """The folder with MNIST and CIFAR-10 in TFDS's format; tests that need it are skipped where there is none."""
+    beside = pathlib.Path(__file__).resolve().parents[2] / "shared" / "tensorflow_datasets"
+    folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or beside)
+    missing = [name for name in ("mnist", "cifar10") if not (folder / name).is_dir()]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not prepared in {folder}: set TFDS_DATA_DIR")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_train():
+    """1,197 embedded digits: an unbatched data set."""
+    return la.load_data("digits", "train")
+
+
+@pytest.fixture(scope="session")
+def digits_validation():
+    """200 embedded digits: an unbatched data set."""
+    return la.load_data("digits", "validation")
+
+
+@pytest.fixture(scope="session")
+def digits_test():
+    """400 embedded digits: an unbatched data set."""
+    return la.load_data("digits", "test")
+
+
+@pytest.fixture(scope="session")
+def natural_model(digits_train):
+    """A `small_cnn` trained on natural digits. Do not train it further: all tests share it."""
+    return _trained(digits_train, share=0.0)
+
+
+@pytest.fixture(scope="session")
+def lat_model(digits_train):
+    """The same `small_cnn` after localized adversarial training. Do not train it further: all tests share it."""
+    return _trained(digits_train, share=0.5)
+
+
+def _trained(train, share):
+    keras.utils.set_random_seed(0)
+    model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+    attack = la.PGD(eps=0.1, steps=3, keep="last")
+    la.train_classifier(model, train, attack=attack, share=share, epochs=8, batch_size=64)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """`tiny_model(channels=1, policy="float32")`: three classes, images of any size; batch norm and dropout tell tales.
+
+    A batch in training mode has moved its batch-norm statistics away from where they start.
+    """
+
+    @functools.cache
+    def build(channels=1, policy="float32"):
+        layers, init = keras.layers, keras.initializers.HeNormal
+        model = keras.Sequential(
+            [
+                keras.Input((None, None, channels)),
+                layers.Conv2D(8, 3, padding="same", activation="relu", dtype=policy, kernel_initializer=init(3)),
+                layers.BatchNormalization(momentum=0.1, dtype=policy),
+                layers.Dropout(0.5, seed=0, dtype=policy),
+                layers.GlobalAveragePooling2D(dtype=policy),
+                layers.Dense(3, dtype=policy, kernel_initializer=init(4)),
+            ]
+        )
+        model(np.random.default_rng(0).random((64, 8, 8, channels), "float32"), training=True)
+        return model
+
+    return build

@@ -1,0 +1,512 @@
+"""The rules that every attack keeps (DESIGN.md), numbered as there, over generated images, masks, budgets and dtypes."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+import locadv_tf as la
+from locadv_tf import attacks
+
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+MASKS = ("bool", "uint8", "int32", "float32")
+# What runs compiled: one trace each, so a table instead of generated attacks. Attack, channels, policy, targeted.
+COMPILED = [
+    (la.FGSM(eps=8 / 255), 1, "float32", False),
+    (la.FGSM(eps=1.0), 3, "mixed_float16", False),
+    (la.FGSM(eps=0.0), 3, "float32", True),
+    (la.PGD(eps=0.1, steps=3), 1, "float32", False),
+    (la.PGD(eps=0.3, steps=2, step_size=0.5, random_start=False, keep="last"), 3, "mixed_float16", False),
+    (la.PGD(eps=1.0, steps=2, restarts=2), 1, "float32", True),
+    (la.PGD(eps=0.0, steps=2, restarts=2), 1, "mixed_float16", False),
+    (la.RandomNoise(eps=0.1), 1, "mixed_float16", False),
+    (la.RandomNoise(eps=1.0, restarts=3), 3, "float32", True),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One call of an attack: all that a rule can depend on."""
+
+    attack: attacks._Attack
+    channels: int
+    policy: str
+    compiled: bool
+    image: np.ndarray
+    label: np.ndarray
+    mask: np.ndarray
+    target: np.ndarray | None
+    seed: int
+
+    @property
+    def free(self):
+        """Where the attack may change the image, `(N, H, W, C)`."""
+        return np.broadcast_to(self.mask.astype(bool), self.image.shape)
+
+    def run(self, model):
+        if self.compiled:
+            target = self.label if self.target is None else self.target
+            call = compiled_call(model, self.attack, self.channels, self.target is not None)
+            return call(self.image, self.label, self.mask, self.seed, target).numpy()
+        options = {"mask": self.mask, "seed": self.seed, "target": self.target}
+        return self.attack(model, self.image, self.label, **options).numpy()
+
+    def assert_kept(self, x):
+        """Rules 1 and 2 for any point on the attack's way."""
+        assert x.dtype == np.float32 and x.shape == self.image.shape
+        np.testing.assert_array_equal(x.view(np.uint32)[~self.free], self.image.view(np.uint32)[~self.free])
+        change = np.abs(x.astype(np.float64) - self.image)
+        assert change.max(initial=0) <= np.float32(self.attack.eps) + 2.0**-24  # half a unit in the last place of 1
+        assert x.min(initial=0) >= 0 and x.max(initial=1) <= 1
+
+
+@functools.cache
+def compiled_call(model, attack, channels, targeted):
+    """An attack inside a `tf.function`, for any number and size of images."""
+    images, classes = tf.TensorSpec((None, None, None, channels)), tf.TensorSpec((None,), tf.uint8)
+    masks, seed = tf.TensorSpec((None, None, None, 1), tf.bool), tf.TensorSpec((), tf.int64)
+
+    @tf.function(input_signature=[images, classes, masks, seed, classes])
+    def call(image, label, mask, seed, target):
+        return attack(model, image, label, mask=mask, seed=seed, target=target if targeted else None)
+
+    return call
+
+
+@st.composite
+def any_attack(draw):
+    kind = draw(st.sampled_from((la.FGSM, la.PGD, la.RandomNoise)))
+    options = {"eps": draw(st.sampled_from((0.0, 1 / 255, 0.1, 0.7, 1.0)) | st.floats(0, 1))}
+    if kind is la.PGD:
+        options |= {"steps": draw(st.integers(1, 4)), "step_size": draw(st.none() | st.floats(0, 1))}
+        options |= {"random_start": draw(st.booleans()), "keep": draw(st.sampled_from(("best", "last")))}
+        if options["random_start"] and options["keep"] == "best":
+            options["restarts"] = draw(st.integers(1, 3))
+    if kind is la.RandomNoise:
+        options["restarts"] = draw(st.integers(1, 3))
+    return kind(**options)
+
+
+@st.composite
+def cases(draw, attack=None, compiled=None):
+    compiled = draw(st.booleans()) if compiled is None else compiled
+    if compiled:
+        attack, channels, policy, targeted = draw(st.sampled_from(COMPILED))
+        label_dtype, mask_dtype = "uint8", "bool"
+    else:
+        attack, channels = draw(any_attack() if attack is None else attack), draw(st.sampled_from((1, 3)))
+        policy, targeted = draw(st.sampled_from(("float32", "mixed_float16"))), draw(st.booleans())
+        label_dtype, mask_dtype = draw(st.sampled_from(INTEGERS)), draw(st.sampled_from(MASKS))
+    n, height, width = draw(st.integers(1, 5)), draw(st.integers(4, 9)), draw(st.integers(4, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    levels = draw(st.sampled_from((2, 256)))  # 2: half of all steps lead out of [0, 1]
+    image = (rng.integers(0, levels, (n, height, width, channels)) / (levels - 1)).astype("float32")
+    share = draw(st.sampled_from((0.0, 0.5, 1.0)))
+    mask = rng.random((n, height, width, 1)) < share
+    # "Bit for bit" is more than "equal": outside the mask there are negative zeros and subnormal numbers, too.
+    odd = ~mask & (rng.random(mask.shape) < 0.2)
+    image = np.where(odd, rng.choice(np.float32([-0.0, 1e-40]), image.shape), image)
+    label, target = rng.integers(0, 3, (2, n)).astype(label_dtype)
+    return Case(
+        attack, channels, policy, compiled, image, label, mask.astype(mask_dtype), target if targeted else None,
+        seed=draw(st.integers(0, 2**31 - 1)),
+    )  # fmt: skip
+
+
+class Spy:
+    """A model that keeps what it was asked and what it answered, where it runs eagerly."""
+
+    def __init__(self, model):
+        self.model, self.layers, self.seen = model, model.layers, []
+
+    def __call__(self, x, training=None):
+        logits = self.model(x, training=training)
+        self.seen.append((np.asarray(x), logits.numpy().astype(np.float32), training))
+        return logits
+
+    @property
+    def points(self):
+        """All but the first call, with which the attack checks its input."""
+        return self.seen[1:]
+
+
+def cross_entropy(logits, label):
+    logits = logits.astype(np.float64)
+    return np.log(np.exp(logits).sum(axis=-1)) - np.take_along_axis(logits, label[:, None].astype(int), 1)[:, 0]
+
+
+def bits(x):
+    return np.asarray(x).view(np.uint32)
+
+
+# Rules 1 and 2
+
+
+@settings(max_examples=60)
+@given(case=cases())
+def test_1_2_keeps_mask_budget_and_range(case, tiny_model):
+    case.assert_kept(case.run(tiny_model(case.channels, case.policy)))
+
+
+@pytest.mark.parametrize("attack", [la.FGSM(eps=0.1), la.PGD(eps=0.1, steps=2), la.RandomNoise(eps=0.1)], ids=str)
+def test_without_a_mask_the_whole_image_is_attacked(attack, tiny_model):
+    rng = np.random.default_rng(0)
+    image, label = rng.random((3, 6, 5, 1), "float32"), np.array([0, 1, 2])
+    everywhere = attack(tiny_model(), image, label, mask=np.ones((3, 6, 5, 1)))
+    np.testing.assert_array_equal(attack(tiny_model(), image, label), everywhere)
+    assert (everywhere.numpy() != image).mean() > 0.9
+
+
+def test_no_images_are_no_problem(tiny_model):
+    nothing = np.zeros((0, 6, 5, 1), "float32")
+    assert la.PGD(eps=0.1)(tiny_model(), nothing, np.zeros(0, int)).shape == nothing.shape
+
+
+# Rule 3 (batch slices: test_engine.py)
+
+
+@given(case=cases(compiled=False))
+def test_3_every_point_that_the_model_sees_keeps_mask_budget_and_range(case, tiny_model):
+    spy = Spy(tiny_model(case.channels, case.policy))
+    case.run(spy)
+    for x, _, _ in spy.points:
+        case.assert_kept(x)
+
+
+# Rule 4
+
+
+@given(case=cases(), empty=st.booleans())
+def test_4_no_budget_or_no_mask_returns_the_input(case, empty, tiny_model):
+    if empty or case.attack.eps > 0:
+        case = dataclasses.replace(case, mask=np.zeros_like(case.mask))
+    x = case.run(tiny_model(case.channels, case.policy))
+    np.testing.assert_array_equal(x, case.image)
+
+
+# Rule 5
+
+
+@given(case=cases(attack=st.builds(la.FGSM, eps=st.sampled_from((0.0, 0.1, 1.0)) | st.floats(0, 1)), compiled=False),
+       keep=st.sampled_from(("best", "last")))  # fmt: skip
+def test_5_one_step_of_pgd_is_fgsm(case, keep, tiny_model):
+    model, eps = tiny_model(case.channels, case.policy), case.attack.eps
+    one_step = la.PGD(eps=eps, steps=1, step_size=eps, random_start=False, keep=keep)
+    np.testing.assert_array_equal(bits(case.run(model)), bits(dataclasses.replace(case, attack=one_step).run(model)))
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_5_one_step_of_pgd_is_fgsm_compiled(keep, tiny_model):
+    rng = np.random.default_rng(0)
+    image, mask = rng.random((5, 6, 7, 1), "float32"), rng.random((5, 6, 7, 1)) < 0.5
+    label = np.array([0, 1, 2, 0, 1], "uint8")
+    one_step = la.PGD(eps=8 / 255, steps=1, step_size=8 / 255, random_start=False, keep=keep)
+    x, fgsm = (
+        compiled_call(tiny_model(), attack, 1, False)(image, label, mask, 0, label)
+        for attack in (one_step, la.FGSM(eps=8 / 255))
+    )
+    np.testing.assert_array_equal(bits(x), bits(fgsm))
+
+
+# The equations themselves, on a model whose gradient is known: softmax regression
+
+
+def softmax_regression(weights, shape, policy="float32"):
+    layers = keras.layers
+    model = keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(weights.shape[1], dtype=policy)])
+    model.set_weights([weights, np.zeros(weights.shape[1], "float32")])
+    return model
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), eps=st.floats(0.01, 0.5), targeted=st.booleans())
+def test_pgd_is_the_papers_equation(seed, steps, eps, targeted):
+    rng = np.random.default_rng(seed)
+    image, mask = rng.random((4, 5, 6, 1), "float32"), rng.random((4, 5, 6, 1)) < 0.5
+    label, target = rng.integers(0, 3, (2, 4))
+    weights = rng.normal(size=(30, 3)).astype("float32") / 4
+    attack = la.PGD(eps=eps, steps=steps, random_start=False, keep="last")
+
+    x = image
+    for _ in range(steps):
+        logits = x.reshape(4, -1) @ weights
+        share = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        gradient = (share - np.eye(3)[target if targeted else label]) @ weights.T
+        uphill = np.sign(gradient).reshape(image.shape) * (-1 if targeted else 1)
+        x = np.clip(x + 2.5 * eps / steps * uphill, image - eps, image + eps).clip(0, 1)
+        x = np.where(mask, x, image)
+
+    model = softmax_regression(weights, (5, 6, 1))
+    x_adv = attack(model, image, label, mask=mask, target=target if targeted else None)
+    np.testing.assert_allclose(x_adv, x, atol=1e-5)
+
+
+# Rule 6
+
+
+@given(case=cases())
+def test_6_batch_norm_statistics_do_not_move(case, tiny_model):
+    model = tiny_model(case.channels, case.policy)
+    before = model.get_weights()
+    case.run(model)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@given(case=cases(compiled=False))
+def test_6_the_model_runs_for_inference(case, tiny_model):
+    spy = Spy(tiny_model(case.channels, case.policy))
+    case.run(spy)
+    assert {training for _, _, training in spy.seen} == {False}
+
+
+# Rule 7
+
+
+@given(case=cases(compiled=False))
+def test_7_neighbours_do_not_change_an_images_gradient(case, tiny_model):
+    model = tiny_model(case.channels)
+    image, label = tf.constant(case.image), tf.cast(case.label, tf.int64)
+    _, _, together = attacks.loss_and_gradient(model, image, label)
+    alone = [attacks.loss_and_gradient(model, image[i : i + 1], label[i : i + 1])[2] for i in range(len(label))]
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-3, atol=1e-3)  # scaled by 4096
+
+
+# Rule 8
+
+
+@given(case=cases(compiled=False))
+def test_8_keeps_the_best_point_or_the_last(case, tiny_model):
+    spy = Spy(tiny_model(case.channels, case.policy))
+    x_adv, attack = case.run(spy), case.attack
+    if attack.keep == "last":
+        if attack.steps:  # the last point that the model saw, moved once more: see the next test
+            case.assert_kept(x_adv)
+        return
+    a_restart = attack.steps + 1
+    assert len(spy.points) == attack.restarts * a_restart
+    # The start is no candidate, unless it is all there is.
+    points = [point for k, point in enumerate(spy.points) if k % a_restart > 0 or attack.steps == 0]
+    goal = case.label if case.target is None else case.target
+    for i in range(len(goal)):
+        # Rank as the rule has it: fooled before not fooled, then the higher loss (for a target: the lower).
+        ranks = []
+        for _, logits, _ in points:
+            hit = (logits[i].argmax() == goal[i]) == (case.target is not None)
+            loss = cross_entropy(logits[i : i + 1], goal[i : i + 1])[0]
+            ranks.append((hit, loss if case.target is None else -loss))
+        best = max(ranks)
+        event(f"fooled: {best[0]}")
+        chosen = [rank for rank, (x, _, _) in zip(ranks, points, strict=True) if (x[i] == x_adv[i]).all()]
+        assert chosen and chosen[0][0] == best[0] and max(chosen)[1] >= best[1] - 1e-5
+
+
+@given(case=cases(attack=st.builds(la.PGD, eps=st.floats(0, 1), steps=st.integers(1, 4), step_size=st.floats(0, 1),
+                                   random_start=st.booleans(), keep=st.just("last")), compiled=False))  # fmt: skip
+def test_8_keep_last_returns_the_last_point(case, tiny_model):
+    model = tiny_model(case.channels, case.policy)
+    x_adv = case.run(model)
+    # One step more passes through the same points: the last that it shows the model is this attack's result.
+    spy = Spy(model)
+    dataclasses.replace(case, attack=dataclasses.replace(case.attack, steps=case.attack.steps + 1)).run(spy)
+    np.testing.assert_array_equal(bits(x_adv), bits(spy.points[-1][0]))
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.5])
+def test_8_restarts_differ_and_more_of_them_are_no_worse(eps, tiny_model):
+    rng = np.random.default_rng(0)
+    image, label = rng.random((16, 6, 6, 1), "float32"), rng.integers(0, 3, 16)
+    spy = Spy(tiny_model())
+    la.PGD(eps=eps, steps=1, restarts=2)(spy, image, label)
+    assert (spy.points[0][0] != spy.points[2][0]).mean() > 0.9
+    losses = []
+    for restarts in (1, 2, 4):
+        x = la.PGD(eps=eps, steps=1, restarts=restarts)(tiny_model(), image, label)
+        logits = tiny_model()(x, training=False).numpy()
+        fooled = logits.argmax(axis=-1) != label
+        losses.append(np.where(fooled, 100, 0) + cross_entropy(logits, label))
+    assert (losses[0] <= losses[1] + 1e-5).all() and (losses[1] <= losses[2] + 1e-5).all()
+
+
+# Rule 9
+
+
+@given(case=cases(compiled=False))
+def test_9_images_and_losses_stay_float32(case, tiny_model):
+    model = tiny_model(case.channels, "mixed_float16")
+    spy = Spy(model)
+    case.run(spy)
+    assert {x.dtype for x, _, _ in spy.seen} == {np.dtype("float32")}
+    loss, _, gradient = attacks.loss_and_gradient(model, tf.constant(case.image), tf.cast(case.label, tf.int64))
+    assert loss.dtype == gradient.dtype == tf.float32
+
+
+def test_9_a_confident_models_gradient_survives_float16():
+    """Cross-entropy of about 1e-5, times small weights: below float16's smallest number without the scale."""
+    rng = np.random.default_rng(0)
+    image, label = rng.uniform(0.4, 0.6, (2, 6, 6, 1)).astype("float32"), np.array([0, 0])
+    layers, rows = keras.layers, {}
+    for policy in ("float32", "mixed_float16"):
+        model = keras.Sequential(
+            [
+                keras.Input((6, 6, 1)),
+                layers.Conv2D(1, 1, dtype=policy),
+                layers.Flatten(dtype=policy),
+                layers.Dense(2, dtype="float32"),
+            ]
+        )
+        weights = rng.uniform(0.5, 1.5, (36, 1)) * [[1e-3, -1e-3]] if not rows else model_weights[2]
+        model_weights = [np.ones((1, 1, 1, 1)), np.zeros(1), weights, np.array([6.0, -6.0])]
+        model.set_weights(model_weights)
+        rows[policy] = la.FGSM(eps=0.1)(model, image, label).numpy()
+    np.testing.assert_array_equal(rows["mixed_float16"], rows["float32"])
+    assert (rows["float32"] < image).all()  # every weight of the true class is positive: all pixels go down
+
+
+# Rule 10
+
+
+def square_root_model(height, width):
+    """d sqrt(1 − x) / dx is infinite at x = 1."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((height, width, 1)),
+            layers.Lambda(lambda x: keras.ops.sqrt(1.0 - x)),
+            layers.Flatten(),
+            layers.Dense(3, kernel_initializer=keras.initializers.HeNormal(0)),
+        ]
+    )
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 3), share=st.sampled_from((0.0, 0.02, 0.5)))
+def test_10_without_a_finite_gradient_a_pixel_stays_and_the_image_is_flagged(seed, steps, share):
+    rng = np.random.default_rng(seed)
+    image = rng.uniform(0.2, 0.8, (4, 5, 6, 1)).astype("float32")
+    bad = rng.random(image.shape) < share
+    image[bad] = 1.0
+    model, label, mask = square_root_model(5, 6), tf.constant([0, 1, 2, 0], tf.int64), tf.ones(image.shape, tf.bool)
+    attack = la.PGD(eps=0.1, steps=steps, random_start=False)
+    best = attack.search(model, tf.constant(image), label, mask, seed=0, index=tf.range(4))
+    np.testing.assert_array_equal(best.nonfinite, bad.any(axis=(1, 2, 3)))
+    np.testing.assert_array_equal(best.image == image, bad)
+
+
+# Rule 11 (across batch sizes: test_engine.py)
+
+
+@given(case=cases())
+def test_11_a_seed_repeats_bit_for_bit(case, tiny_model):
+    model = tiny_model(case.channels, case.policy)
+    np.testing.assert_array_equal(bits(case.run(model)), bits(case.run(model)))
+
+
+@pytest.mark.parametrize("attack", [la.PGD(eps=0.1, steps=1, step_size=0.0), la.RandomNoise(eps=0.1)], ids=str)
+def test_11_seeds_differ_whatever_holds_them(attack, tiny_model):
+    image, label = np.full((2, 6, 6, 1), 0.5, "float32"), np.array([0, 1])
+
+    def run(seed):
+        return attack(tiny_model(), image, label, seed=seed).numpy()
+
+    np.testing.assert_array_equal(run(7), run(tf.constant(7, tf.int64)))
+    np.testing.assert_array_equal(run(7), run(np.uint32(7)))
+    assert (run(7) != run(8)).mean() > 0.3
+    assert (run(7)[0] != run(7)[1]).mean() > 0.3  # and images differ
+
+
+# Rule 12, and the ways to run an attack
+
+
+def test_12_the_graph_does_not_grow_with_the_steps(tiny_model):
+    def nodes(steps):
+        attack = la.PGD(eps=0.1, steps=steps, restarts=steps)
+        specs = [tf.TensorSpec((None, 6, 6, 1)), tf.TensorSpec((None,), tf.int32)]
+        call = tf.function(lambda image, label: attack(tiny_model(), image, label))
+        graph = call.get_concrete_function(*specs).graph.as_graph_def()
+        return sum(len(function.node_def) for function in graph.library.function) + len(graph.node)
+
+    assert nodes(2) == nodes(40)
+
+
+@pytest.mark.parametrize("attack", [la.PGD(eps=0.1, steps=3, restarts=2), la.RandomNoise(eps=0.2)], ids=str)
+def test_eager_compiled_and_xla_agree(attack, tiny_model):
+    rng = np.random.default_rng(0)
+    model, image, mask = tiny_model(), rng.random((3, 6, 7, 1), "float32"), rng.random((3, 6, 7, 1)) < 0.7
+    label = np.array([0, 1, 2])
+
+    def call(image, label, mask):
+        return attack(model, image, label, mask=mask, seed=3)
+
+    eager = call(image, label, mask)
+    for compiled in (tf.function(call), tf.function(call, jit_compile=True)):
+        x = compiled(image, label, mask).numpy()
+        np.testing.assert_allclose(x, eager, atol=1e-6)
+        np.testing.assert_array_equal(bits(x)[~mask], bits(image)[~mask])
+
+
+@pytest.mark.parametrize(("label_dtype", "mask_dtype"), [(d, MASKS[i % 4]) for i, d in enumerate(INTEGERS)])
+def test_dtypes_of_labels_and_masks_do_not_matter(label_dtype, mask_dtype, tiny_model):
+    rng = np.random.default_rng(0)
+    image, mask, label = rng.random((3, 6, 6, 1), "float32"), rng.random((3, 6, 6, 1)) < 0.5, np.array([0, 1, 2])
+
+    def call(image, label, mask):
+        return la.PGD(eps=0.1, steps=2)(tiny_model(), image, label, mask=mask, target=(label + 1) % 3)
+
+    expected = call(image, label, mask)
+    for run in (call, tf.function(call)):
+        np.testing.assert_array_equal(run(image, label.astype(label_dtype), mask.astype(mask_dtype)), expected)
+
+
+# Attack objects
+
+
+@given(attack=any_attack())
+def test_attacks_are_frozen_hashable_printable_and_come_back_from_their_config(attack):
+    again = type(attack)(**attack.get_config())
+    assert again == attack and hash(again) == hash(attack)
+    loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(attack))
+    assert loaded == attack and type(loaded) is type(attack)
+    assert "/255" in str(attack) and type(attack).__name__ in repr(attack)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        attack.eps = 0.5
+
+
+def test_fgsm_moves_eps_uphill_and_noise_moves_eps_by_chance():
+    weights = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    model = softmax_regression(weights, (8, 8, 1))
+    image, label = np.full((1, 8, 8, 1), 0.5, "float32"), np.array([0])
+    up = (la.FGSM(eps=0.25)(model, image, label).numpy() - image).ravel()
+    np.testing.assert_array_equal(up, 0.25 * np.sign(weights[:, 1] - weights[:, 0]))
+    noise = (la.RandomNoise(eps=0.25)(model, image, label).numpy() - image).ravel()
+    assert set(noise) == {-0.25, 0.25} and 20 < (noise > 0).sum() < 44
+
+
+def test_a_random_start_fills_the_ball():
+    start = attacks.start_function(la.PGD, random_start=True)
+    image, mask = tf.fill((50, 8, 8, 1), 0.5), tf.ones((50, 8, 8, 1), tf.bool)
+    change = start(image, mask, 0.2, seed=0, index=tf.range(50), restart=0).numpy() - 0.5
+    assert change.min() < -0.19 and change.max() > 0.19 and abs(change.mean()) < 0.01
+    np.testing.assert_allclose(change.std(), 0.2 / np.sqrt(3), rtol=0.05)
+
+
+def test_region_masks():
+    mask = np.array([0, 1, 1], "float32").reshape(1, 1, 3, 1)
+    shown = {region: la.region_mask(mask, region).numpy().ravel().tolist() for region in la.evaluation.checks.REGIONS}
+    assert shown == {"background": [0, 1, 1], "foreground": [1, 0, 0], "full": [1, 1, 1]}
+
+
+def test_clipped_share_counts_the_masks_steps_that_leave_the_range():
+    x = tf.reshape(tf.constant([0.0, 0.0, 1.0, 0.5]), (1, 2, 2, 1))
+    gradient = tf.reshape(tf.constant([-1.0, 1.0, 1.0, 1.0]), (1, 2, 2, 1))  # the first and the third leave
+    masks = {"all": [1, 1, 1, 1], "first half": [1, 1, 0, 0], "last": [0, 0, 0, 1], "none": [0, 0, 0, 0]}
+    shares = {
+        name: float(attacks.clipped_share(x, gradient, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)), 0.1)[0])
+        for name, mask in masks.items()
+    }
+    assert shares == {"all": 0.5, "first half": 0.5, "last": 0.0, "none": 0.0}

@@ -1,0 +1,383 @@
+"""`run_attack` against the plain loop: the same verdicts and losses in the input's order, whatever the batch."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import locadv_tf as la
+from locadv_tf import engine
+from locadv_tf.batches import batches
+
+N = 150
+ATTACKS = [
+    la.FGSM(eps=0.05),
+    la.PGD(eps=0.03, steps=4),
+    la.PGD(eps=0.03, steps=2, restarts=3),
+    la.PGD(eps=0.03, steps=3, random_start=False),
+    la.RandomNoise(eps=0.3),
+    la.RandomNoise(eps=0.3, restarts=4),
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A tiny classifier that the attacks fool about half the time."""
+    layers, init = keras.layers, keras.initializers.HeNormal
+    return keras.Sequential(
+        [
+            keras.Input((6, 5, 1)),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu", kernel_initializer=init(0)),
+            layers.Dense(4, kernel_initializer=init(1)),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def data(model):
+    """`(images, labels, masks)`; the model gets a fifth of the images wrong, and some masks are empty."""
+    rng = np.random.default_rng(0)
+    image = rng.random((N, 6, 5, 1), "float32")
+    label = predicted(model, image)
+    label = np.where(rng.random(N) < 0.2, (label + 1) % 4, label)
+    mask = (rng.random(image.shape) < rng.choice([0.0, 0.5, 1.0], (N, 1, 1, 1))).astype("float32")
+    return image, label, mask
+
+
+def predicted(model, image):
+    return model(image, training=False).numpy().argmax(axis=-1)
+
+
+def losses(model, image, label):
+    logits = model(image, training=False)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits).numpy()
+
+
+def plain_loop(model, data, attack, seed=0):
+    """The attack on all images at once; wrong by nature or by the attack, the best loss, and the points."""
+    image, label, mask = data
+    x = attack(model, image, label, mask=mask, seed=seed).numpy()
+    return (predicted(model, image) != label) | (predicted(model, x) != label), losses(model, x, label), x
+
+
+def assert_same(result, other):
+    """Bit for bit."""
+    for name, value in vars(result).items():
+        np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
+
+
+# The plain loop
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 128, 500])
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
+def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model, data):
+    image, label, mask = data
+    result = la.run_attack(model, data, attack, seed=3, batch_size=batch_size)
+    fooled, _, _ = plain_loop(model, data, attack, seed=3)
+    np.testing.assert_array_equal(result.fooled, fooled)
+    assert 0.25 < fooled.mean() < 0.95  # both verdicts occur
+
+    np.testing.assert_array_equal(result.index, np.arange(N))
+    natural = predicted(model, image) == label
+    np.testing.assert_array_equal(result.natural_correct, natural)
+    np.testing.assert_array_equal(predicted(model, result.images) != label, result.fooled)  # the image proves it
+    np.testing.assert_allclose(result.loss, losses(model, result.images, label), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result.natural_loss, losses(model, image, label), rtol=1e-4, atol=1e-5)
+    change = np.abs(result.images - image)
+    assert change[mask == 0].max() == 0 and change.max() <= np.float32(attack.eps) + 2.0**-24
+    np.testing.assert_array_equal(result.images[~natural], image[~natural])
+    assert not result.nonfinite.any()
+
+
+@pytest.mark.parametrize("batch_size", [7, 128])
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
+def test_the_whole_budget_gives_the_plain_loops_losses(attack, batch_size, model, data):
+    image, label, _ = data
+    result = la.run_attack(model, data, attack, seed=3, stop="worst", batch_size=batch_size)
+    fooled, loss, x = plain_loop(model, data, attack, seed=3)
+    np.testing.assert_array_equal(result.fooled, fooled)
+    right = result.natural_correct
+    np.testing.assert_allclose(result.loss[right], loss[right], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(result.images[right], x[right], atol=1e-5)
+    # A natural error is a point that fools, too: it counts where the attack finds none that is worse.
+    wrong, fooled_by_x = ~right, predicted(model, x) != label
+    worst = np.where(fooled_by_x, np.maximum(loss, result.natural_loss), result.natural_loss)
+    np.testing.assert_allclose(result.loss[wrong], worst[wrong], rtol=1e-3, atol=1e-5)
+    assert result.gradient_evaluations == N * attack.restarts * attack.steps
+
+
+@pytest.mark.parametrize("region", ["background", "foreground", "full"])
+def test_a_region_is_a_mask(region, model, data):
+    image, label, mask = data
+    attack = la.PGD(eps=0.05, steps=3)
+    result = la.run_attack(model, data, attack, region=region, stop="worst")
+    allowed = {"background": mask, "foreground": 1 - mask, "full": np.ones_like(mask)}[region]
+    fooled, _, x = plain_loop(model, (image, label, allowed), attack)
+    np.testing.assert_array_equal(result.fooled, fooled)
+    np.testing.assert_allclose(result.images[result.natural_correct], x[result.natural_correct], atol=1e-5)
+
+
+@settings(max_examples=15)
+@given(n=st.integers(0, 20), batch_size=st.integers(1, 25), steps=st.integers(1, 4), restarts=st.integers(1, 3),
+       stop=st.sampled_from(("fooled", "worst")), seed=st.integers(0, 2**31))  # fmt: skip
+def test_any_number_of_images_in_any_batches(n, batch_size, steps, restarts, stop, seed, model, data):
+    few, attack = tuple(part[:n] for part in data), la.PGD(eps=0.03, steps=steps, restarts=restarts)
+    result = la.run_attack(model, few, attack, stop=stop, seed=seed, batch_size=batch_size)
+    assert len(result) == len(result.images) == n
+    if n:
+        np.testing.assert_array_equal(result.fooled, plain_loop(model, few, attack, seed)[0])
+
+
+def test_keep_last_is_for_calls_on_tensors(model, data):
+    """`run_attack` reports the first point that fools or the worst one, never merely the last."""
+    best, last = (la.PGD(eps=0.03, steps=4, keep=keep) for keep in ("best", "last"))
+    assert_same(la.run_attack(model, data, best, stop="worst"), la.run_attack(model, data, last, stop="worst"))
+
+
+# Extremes
+
+
+def test_no_images(model, data):
+    nothing = tuple(part[:0] for part in data)
+    for empty in (nothing, as_dataset(*nothing), as_dataset(*nothing).batch(4)):
+        result = la.run_attack(model, empty, la.FGSM(eps=0.1))
+        assert len(result) == len(result.images) == result.gradient_evaluations == 0
+
+
+@pytest.mark.parametrize("stop", ["fooled", "worst"])
+def test_one_image(stop, model, data):
+    attack = la.PGD(eps=0.03, steps=3)
+    whole = la.run_attack(model, data, attack, stop=stop)
+    for i in (0, 1, 2):
+        one = la.run_attack(model, tuple(part[i : i + 1] for part in data), la.FGSM(eps=0.05), stop=stop)
+        assert len(one) == 1 and one.natural_correct[0] == whole.natural_correct[i]
+
+
+def test_all_fooled_at_once_and_none_fooled_at_all(model, data):
+    image, _, mask = data
+    label, full = predicted(model, image), np.ones_like(mask)
+    attack = la.PGD(eps=1.0, steps=5, step_size=1.0, random_start=False)
+    result = la.run_attack(model, (image, label, full), attack, batch_size=32)
+    assert result.fooled.all() and result.gradient_evaluations < N * 5
+    result = la.run_attack(model, (image, label, 0 * mask), attack, batch_size=32)
+    assert not result.fooled.any() and result.gradient_evaluations == N * 5
+    np.testing.assert_array_equal(result.images, image)
+
+
+@pytest.mark.parametrize("attack", [la.FGSM(eps=0.0), la.PGD(eps=0.0, restarts=2), la.RandomNoise(eps=0.0)], ids=str)
+@pytest.mark.parametrize("stop", ["fooled", "worst"])
+def test_without_a_budget_nothing_changes_and_nothing_is_spent(attack, stop, model, data):
+    result = la.run_attack(model, data, attack, stop=stop)
+    np.testing.assert_array_equal(result.images, data[0])
+    np.testing.assert_array_equal(result.fooled, ~result.natural_correct)
+    np.testing.assert_allclose(result.loss, result.natural_loss, rtol=1e-5)
+    assert result.gradient_evaluations == 0 and np.isnan(result.clipped).all()
+
+
+# What it costs
+
+
+def test_a_natural_error_costs_nothing(model, data):
+    image, _, mask = data
+    wrong = (predicted(model, image) + 1) % 4
+    result = la.run_attack(model, (image, wrong, mask), la.PGD(eps=0.1, steps=5, restarts=3))
+    assert result.fooled.all() and result.gradient_evaluations == 0
+
+
+@pytest.mark.parametrize("batch_size", [7, 128])
+def test_an_image_leaves_at_the_first_point_that_fools(batch_size, model, data):
+    image, label, mask = data
+    attack = la.PGD(eps=0.03, steps=5)
+    result = la.run_attack(model, data, attack, batch_size=batch_size)
+    # The plain loop, cut off after each step: point k is judged by the gradient pass of step k + 1, the last by none.
+    cost, first, waiting = np.zeros(N, int), image.copy(), result.natural_correct.copy()
+    for k in range(1, attack.steps + 1):
+        cost[waiting] = min(k + 1, attack.steps)
+        cut_off = la.PGD(eps=attack.eps, steps=k, step_size=attack.alpha, keep="last")
+        x = cut_off(model, image, label, mask=mask).numpy()
+        fooled = waiting & (predicted(model, x) != label)
+        first[fooled] = x[fooled]
+        waiting &= ~fooled
+    np.testing.assert_allclose(result.images[result.fooled], first[result.fooled], atol=1e-5)
+    assert result.gradient_evaluations == cost.sum()
+
+
+def test_restarts_are_only_for_those_that_withstood(model, data):
+    once, thrice = (la.PGD(eps=0.03, steps=2, restarts=restarts) for restarts in (1, 3))
+    first, result = la.run_attack(model, data, once), la.run_attack(model, data, thrice)
+    assert (result.fooled >= first.fooled).all()
+    withstood = (~first.fooled).sum()
+    assert first.gradient_evaluations < result.gradient_evaluations <= first.gradient_evaluations + 2 * 2 * withstood
+
+
+def test_clipped_is_the_share_of_steps_that_the_range_cuts_short(model):
+    image, label = np.zeros((8, 6, 5, 1), "float32"), np.arange(8) % 4
+    right = predicted(model, image) == label
+    image[4:] = 0.5  # far from both ends
+    full = np.ones((8, 6, 5, 1))
+    result = la.run_attack(model, (image, label, full), la.FGSM(eps=0.1), stop="worst")
+    assert right.any() and (result.clipped[:4] > 0.1).all() and (result.clipped[4:] == 0).all()
+
+
+def test_another_budget_or_batch_is_not_traced_again(model, data):
+    compiled = engine._compiled(model, (6, 5, 1))
+    for attack, batch_size in [(la.FGSM(eps=0.1), 5), (la.PGD(eps=0.2, steps=3, restarts=2), 64), (ATTACKS[1], 500)]:
+        la.run_attack(model, data, attack, batch_size=batch_size)
+    assert compiled.step.experimental_get_tracing_count() == 1
+    assert compiled.judge.experimental_get_tracing_count() == 1
+    assert engine._compiled_start(la.PGD, True).experimental_get_tracing_count() <= 3
+
+
+# Repeatable
+
+
+@pytest.mark.parametrize("stop", ["fooled", "worst"])
+@pytest.mark.parametrize("attack", ATTACKS[2::3], ids=str)
+def test_a_seed_repeats_bit_for_bit(attack, stop, model, data):
+    runs = [la.run_attack(model, data, attack, seed=5, stop=stop, batch_size=32) for _ in range(2)]
+    assert_same(*runs)
+
+
+def test_verdicts_do_not_depend_on_the_batch_size_but_points_on_the_seed(natural_model, digits_test):
+    some = digits_test.take(96)
+    attack = la.PGD(eps=0.1, steps=5, restarts=2)
+    runs = [la.run_attack(natural_model, some, attack, batch_size=size) for size in (10, 96)]
+    np.testing.assert_array_equal(runs[0].fooled, runs[1].fooled)
+    other = la.run_attack(natural_model, some, attack, seed=1)
+    assert (other.images[other.natural_correct] != runs[1].images[other.natural_correct]).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_the_model_stays_as_it_is(policy, tiny_model):
+    model, rng = tiny_model(3, policy), np.random.default_rng(0)
+    before = model.get_weights()
+    data = rng.random((20, 7, 6, 3), "float32"), rng.integers(0, 3, 20), rng.random((20, 7, 6, 1)) < 0.5
+    result = la.run_attack(model, data, la.PGD(eps=0.2, steps=3), stop="worst", batch_size=8)
+    assert result.images.dtype == result.loss.dtype == np.float32
+    np.testing.assert_array_equal(result.images[~data[2][..., 0]], data[0][~data[2][..., 0]])
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+# Where the data comes from
+
+
+def as_dataset(image, label, mask):
+    return tf.data.Dataset.from_tensor_slices(({"image": image, "mask": mask}, label))
+
+
+def test_every_form_of_the_same_data_gives_the_same_result(model, data):
+    image, label, mask = data
+    attack = la.PGD(eps=0.03, steps=2)
+    expected = la.run_attack(model, data, attack)
+    forms = {
+        "unbatched": as_dataset(*data),
+        "batched, the last one ragged": as_dataset(*data).batch(64),
+        "batches larger than the attack's": as_dataset(*data).batch(N),
+        "tensors": tuple(map(tf.constant, data)),
+        "a list": list(data),
+        "boolean masks": (image, label, mask.astype(bool)),
+        "of unknown length": as_dataset(*data).filter(lambda *_: True),
+    }
+    for name, form in forms.items():
+        result = la.run_attack(model, form, attack)
+        np.testing.assert_array_equal(result.fooled, expected.fooled, err_msg=name)
+        np.testing.assert_allclose(result.images, expected.images, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint64"])
+def test_any_integer_dtype_of_labels(dtype, model, data):
+    image, label, mask = data
+    attack = la.FGSM(eps=0.05)
+    for form in (data, as_dataset(*data)):
+        expected = la.run_attack(model, form, attack)
+        typed = image, label.astype(dtype), mask
+        assert_same(la.run_attack(model, typed if form is data else as_dataset(*typed), attack), expected)
+
+
+def test_without_masks_the_full_region_is_left(model, data):
+    image, label, mask = data
+    attack = la.PGD(eps=0.03, steps=2)
+    expected = la.run_attack(model, data, attack, region="full")
+    unmasked = tf.data.Dataset.from_tensor_slices((image, label))
+    for form in ((image, label), unmasked, unmasked.batch(16)):
+        np.testing.assert_array_equal(la.run_attack(model, form, attack, region="full").fooled, expected.fooled)
+
+
+def test_images_are_kept_only_if_asked(model, data):
+    attack = la.PGD(eps=0.03, steps=2)
+    kept, dropped = (la.run_attack(model, data, attack, keep_images=keep) for keep in (True, False))
+    assert dropped.images is None
+    np.testing.assert_array_equal(dropped.fooled, kept.fooled)
+
+
+# What goes wrong on the way
+
+
+@pytest.mark.parametrize("keep_images", [True, False])
+def test_an_interrupted_run_hands_over_what_it_finished(keep_images, model, data, monkeypatch):
+    def interrupted(data, size):
+        yield from itertools.islice(batches(data, size), 5)
+        raise KeyboardInterrupt
+
+    whole = la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16)
+    monkeypatch.setattr(engine, "batches", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16)
+    partial = caught.value.partial
+    assert 16 < len(partial) < N and (np.diff(partial.index) > 0).all()
+    np.testing.assert_array_equal(partial.fooled, whole.fooled[partial.index])
+    np.testing.assert_array_equal(partial.loss, whole.loss[partial.index])
+    if keep_images:
+        np.testing.assert_array_equal(partial.images, whole.images[partial.index])
+    else:
+        assert partial.images is None
+
+
+def test_an_interrupt_at_once_hands_over_nothing(model, data, monkeypatch):
+    def interrupted(data, size):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(engine, "batches", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        la.run_attack(model, data, ATTACKS[1])
+    assert len(caught.value.partial) == 0
+
+
+@pytest.mark.parametrize("stop", ["fooled", "worst"])
+def test_nonfinite_gradients_are_flagged_image_by_image(stop):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((6, 5, 1)),
+            layers.Lambda(lambda x: keras.ops.sqrt(1.0 - x)),  # an infinite gradient at x = 1
+            layers.Flatten(),
+            layers.Dense(3, kernel_initializer=keras.initializers.HeNormal(0)),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0.2, 0.8, (40, 6, 5, 1)).astype("float32")
+    bad = rng.random(40) < 0.4
+    image[bad, 2, 3] = 1.0
+    label, mask = rng.integers(0, 3, 40), np.ones(image.shape)
+    attack = la.PGD(eps=0.1, steps=2, random_start=False)
+    result = la.run_attack(model, (image, label, mask), attack, stop=stop, batch_size=9)
+    attacked = result.natural_correct | (stop == "worst")
+    np.testing.assert_array_equal(result.nonfinite, bad & attacked)
+    assert np.isfinite(result.loss).all() and (result.images[bad, 2, 3] == 1).all()
+
+
+@pytest.mark.parametrize("keep_images", [True, False])
+def test_progress_counts_every_image_once(keep_images, model, data, capsys):
+    la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=32, progress=True)
+    shown = capsys.readouterr().out
+    assert f"{N}/{N}" in shown and str(ATTACKS[1]) in shown
+    la.run_attack(model, data, ATTACKS[1], batch_size=32)
+    assert capsys.readouterr().out == ""
