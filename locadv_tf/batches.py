@@ -33,6 +33,11 @@ def batches(data, size):
         raise ValueError(f"data is {type(data).__name__}; {_EXPECTED}.")
     specs = _parts(data.element_spec)
     ranks = [spec.shape.rank for spec in specs]
+    if ranks[:2] in ([3, 1], [4, 2]) and (shape := specs[1].shape)[-1] not in (None, 1):
+        raise ValueError(
+            f"data has labels of shape {shape}, which looks one-hot; expected integer classes. "
+            "Use tf.argmax(label, axis=-1) in data.map."
+        )
     if ranks not in ([3, 0], [3, 0, 3], [4, 1], [4, 1, 4]):
         raise ValueError(f"data has image, label and mask of rank {ranks}; {_EXPECTED}, unbatched or batched once.")
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:

@@ -4,6 +4,7 @@
 download. Every other name goes to TensorFlow Datasets, which looks in the folder that `TFDS_DATA_DIR` names.
 """
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -148,7 +149,11 @@ def _background(name, source, x, y, exact, default, seed, options):
 
     if source not in CACHED:
         return compute()
-    return _cached(_cache_file(name, source, x, y, options), compute, (*x.shape[:3], 1))
+    try:
+        path = _cache_file(name, source, x, y, options)
+    except NotImplementedError:  # a subclassed model without get_config: what it computes stands in no file name
+        return compute()
+    return _cached(path, compute, (*x.shape[:3], 1))
 
 
 def _cache_file(name, source, x, y, options):
@@ -162,9 +167,9 @@ def _cache_file(name, source, x, y, options):
     # masks.py itself belongs to the key: who changes a line of it must not look at yesterday's masks.
     parts = [about.encode(), pathlib.Path(masks.__file__).read_bytes(), x.tobytes(), y.tobytes()]
     if model is not None:
-        # Keras numbers its layers' names within a session: the same architecture built again is still the same.
+        # Keras numbers layers as a session builds them (dense, dense_1): the same layers built again are the same.
         config = json.dumps(model.get_config(), sort_keys=True, default=str)
-        parts.append(re.sub(r'"name": "[^"]*"', "", config).encode())
+        parts.append(re.sub(r'("name": "[^"]*?)_\d+"', r'\1"', config).encode())
         parts.extend(weight.tobytes() for weight in model.get_weights())
     digest = hashlib.sha256()
     for part in parts:
@@ -178,17 +183,12 @@ def _cache_file(name, source, x, y, options):
 
 def _cached(path, compute, shape):
     """Masks from the file, or computed and written there: aside, then renamed, so that no reader meets half a file."""
-    try:
-        with (
-            open(path, "rb") as file,
-            np.load(file, allow_pickle=False) as arrays,
-        ):  # given a path, it may leave it open
-            count, bits = math.prod(shape), arrays["bits"]
-            if bits.size != math.ceil(count / 8):
-                raise ValueError("not the masks of these images")
+    # Not there, cut short, of another format: computing anew mends them all. (np.load leaves a broken path open.)
+    with contextlib.suppress(Exception), open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        bits, count = arrays["bits"], math.prod(shape)
+        if bits.size == math.ceil(count / 8):  # else they are the masks of other images
             return np.unpackbits(bits, count=count).reshape(shape)
-    except Exception:  # not there, cut short, of another format: whatever it is, computing anew mends it
-        background = compute()
+    background = compute()
     aside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import io
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from locadv_tf.attacks import eps_255
 
@@ -296,11 +297,11 @@ def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_los
             told.append(f"{name} {key.removeprefix('val_').replace('_', ' ')} {values[-1]:.3g}")
         axis.set(xlabel="epoch", title=key.removeprefix("val_").replace("_", " "))
         if "loss" in key:
-            axis.set(yscale="log")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3, which="both")
+            axis.set_yscale("log", subs=[])
+            axis.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:.2g}" if "loss" in key else "")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
     axes[0].set(ylabel="on validation images" + (" (log scale)" if "loss" in keys[0] else ""))
     _legend(figure, axes[-1], list(histories))
     if title:

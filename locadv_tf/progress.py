@@ -39,4 +39,5 @@ class _NotebookBar(tqdm):
     def close(self):
         if not self.disable:
             self.display()
+        self.sp = None  # tqdm would draw once more, and print an empty line
         super().close()

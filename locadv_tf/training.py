@@ -58,7 +58,7 @@ class LocalizedAdversarialTraining(keras.Model):
         checks.model_logits(classifier, keras.KerasTensor(classifier.output_shape))
         checks.choice(region, checks.REGIONS, name="region")
         share = checks.fraction(share, name="share")
-        # So that `compile` scales the loss. The layers are asked: a loaded Sequential model has forgotten its own policy.
+        # So that `compile` scales the loss. The layers are asked: a loaded Sequential model forgets its own policy.
         mixed = (x.dtype_policy for x in classifier.layers if x.dtype_policy.name == "mixed_float16")
         kwargs.setdefault("dtype", next(mixed, classifier.dtype_policy))
         super().__init__(autocast=False, **kwargs)  # images stay float32 until they reach the classifier

@@ -1,0 +1,116 @@
+"""The command line: complete help, errors as one line, and the path of what was made as the last line."""
+
+import json
+
+import papermill
+import pytest
+
+from locadv_tf import cli, reports, sweeps
+
+
+@pytest.mark.parametrize("command", [[], ["report"], ["sweep"], ["collect"]])
+def test_help_is_complete(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    options = cli.parser()
+    for name in command:
+        options = next(a for a in options._actions if a.choices and name in a.choices).choices[name]
+    for action in options._actions:
+        assert action.help or action.choices
+        assert all(flag in text for flag in action.option_strings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "-p", "epsilon", "0.1"], "'epsilon' is unknown to 06_report; it has dataset"),
+        (["report", "-p", "epochs", "many"], "epochs='many' is of type str; expected int"),
+        (["report", "--profile", "quick"], "profile='quick' is unknown"),
+        (["sweep", "-p", "epochs", "1.5"], "expected int"),
+        (["collect", "nowhere"], "no finished report"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out and message in err and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["eight", "8/0", ""])
+def test_eps_must_be_a_number(text, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["report", "--eps", text])
+    assert "write 8/255 or 0.03" in capsys.readouterr().err
+
+
+def test_report_passes_its_arguments_and_prints_the_bare_path(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = {}
+
+    def report(**arguments):
+        asked.update(arguments)
+        return tmp_path / arguments["out"] / "report.html"
+
+    monkeypatch.setattr(reports, "report", report)
+    arguments = [
+        "report",
+        "--dataset",
+        "mnist",
+        "--eps",
+        "8/255",
+        "--seed",
+        "3",
+        "--profile",
+        "full",
+        "-p",
+        "epochs",
+        "2",
+    ]
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == "reports/mnist/report.html\n"
+    assert asked == {
+        "dataset": "mnist", "profile": "full", "seed": 3, "out": "reports/mnist",
+        "parameters": {"epochs": 2, "eps": 8 / 255},
+    }  # fmt: skip
+
+
+def test_a_failed_cell_is_exit_1_and_says_where_the_rest_is(capsys, monkeypatch):
+    def report(**arguments):
+        raise papermill.PapermillExecutionError(3, 3, "source", "ValueError", "no good", ["traceback"])
+
+    monkeypatch.setattr(reports, "report", report)
+    assert cli.main(["report"]) == 1
+    assert "reports/digits/report.ipynb" in capsys.readouterr().err
+
+
+def test_stopping_is_no_traceback(capsys, monkeypatch):
+    def report(**arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reports, "report", report)
+    assert cli.main(["report"]) == 130
+    assert "what is finished stays" in capsys.readouterr().err
+
+
+def test_sweep_and_collect(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "sweep", lambda todo, workers: {} if workers == 2 else {"a": "broken"})
+    arguments = ["sweep", "--out", str(tmp_path), "--seeds", "0", "1", "--eps", "0.05", "8/255"]
+    assert cli.main([*arguments, "--workers", "2"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}\n"
+    assert cli.main(arguments) == 1
+    assert "a failed: broken" in capsys.readouterr().err
+
+    row = {"model": "LAT", "attack": "PGD", "region": "full", "accuracy": 0.5, "loss": 1.0, "asr": 0.1}
+    claim = {"key": "full_loss", "claim": "lower", "difference": -1.0}
+    for seed in (0, 1):
+        parameters = {"dataset": "digits", "train_limit": 10, "epochs": 1, "seed": seed}
+        results = {"eps": 0.1, "rows": [row], "claims": [claim]}
+        reports.write_metrics(tmp_path / str(seed), parameters=parameters, results=results)
+    assert cli.main(["collect", str(tmp_path)]) == 0
+    *table, path = capsys.readouterr().out.splitlines()
+    assert path == str(tmp_path / "collected.html") and "supported" in "".join(table)
+    assert json.loads((tmp_path / "0" / "metrics.json").read_text())["results"]["eps"] == 0.1

@@ -1,0 +1,135 @@
+"""Every notebook: its form, and a run through papermill on the smoke profile with what it leaves behind."""
+
+import ast
+import json
+import re
+
+import nbformat
+import pytest
+import yaml
+
+from locadv_tf import reports
+
+NAMES = [path.stem for path in sorted(reports.NOTEBOOKS.glob("[0-9]*.ipynb"))]
+
+
+def cells_of(name, kind=None):
+    notebook = nbformat.read(reports.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    return [cell for cell in notebook.cells if kind in (None, cell.cell_type)]
+
+
+def test_all_seven_are_there():
+    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestForm:
+    def test_it_validates_and_holds_no_outputs(self, name):
+        nbformat.validate(nbformat.read(reports.NOTEBOOKS / f"{name}.ipynb", as_version=4))
+        assert all(not cell.outputs and cell.execution_count is None for cell in cells_of(name, "code"))
+
+    def test_it_is_short(self, name):
+        assert len(cells_of(name)) <= 48
+        long = [cell.source for cell in cells_of(name, "code") if len(cell.source.splitlines()) > 20]
+        assert not long
+
+    def test_it_has_one_main_heading_in_its_first_cell(self, name):
+        headings = [re.findall(r"^# .+", cell.source, re.MULTILINE) for cell in cells_of(name, "markdown")]
+        assert len(headings[0]) == 1 and not any(headings[1:])
+
+    def test_parameters_are_literals_one_per_line_with_a_comment(self, name):
+        (cell,) = [cell for cell in cells_of(name, "code") if "parameters" in cell.metadata.get("tags", [])]
+        for line in cell.source.splitlines():
+            (statement,) = ast.parse(line).body
+            ast.literal_eval(statement.value)
+            comment = line.partition("#")[2]
+            assert comment.strip() and "=" not in comment, "papermill loses a parameter with a second '=' on its line"
+
+    def test_defaults_are_those_of_the_class_profile(self, name):
+        profile = reports.profile_parameters("class")
+        for parameter, (default, _) in reports.notebook_parameters(reports.NOTEBOOKS / f"{name}.ipynb").items():
+            assert profile.get(parameter, default) == default
+
+    def test_every_profile_fits(self, name):
+        for profile in reports.PROFILES:
+            values = reports.profile_parameters(profile)
+            reports.check_parameters(reports.notebook_path(name), values, known_only=True)
+
+    def test_the_last_cell_writes_the_metrics(self, name):
+        assert "write_metrics(" in cells_of(name)[-1].source
+
+
+def test_every_profile_parameter_is_one_of_some_notebook():
+    known = set().union(*(reports.notebook_parameters(reports.notebook_path(name)) for name in NAMES))
+    for profile in reports.PROFILES:
+        assert set(reports.profile_parameters(profile)) <= known
+
+
+def check_html(path):
+    """One file that opens offline: no script, no link to fetch, every picture inside it and described."""
+    page = path.read_text(encoding="utf-8")
+    assert not re.search(r"<script|<link|<iframe|@import|url\(", page)
+    pictures = re.findall(r"<img[^>]*>", page)
+    for picture in pictures:
+        assert 'src="data:image/png;base64,' in picture
+        alt = re.search(r'alt="([^"]*)"', picture).group(1)
+        assert len(alt) > 20 and "No description" not in alt
+    assert "input_area" not in page and "max_colwidth" not in page
+    return page, pictures
+
+
+def check_run(folder, stem):
+    executed = nbformat.read(folder / f"{stem}.ipynb", as_version=4)
+    outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    noise = "".join(output.text for output in outputs if output.get("name") == "stderr")
+    assert not noise, f"on stderr, which a student sees in red: {noise[:500]}"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics) == {"parameters", "results", "versions", "device", "finished", "wall_seconds"}
+    assert metrics["device"].startswith(("CPU", "GPU")) and metrics["results"]
+    return metrics
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path):
+    path = reports.run_notebook(name, tmp_path, profile="smoke")
+    metrics = check_run(tmp_path, name)
+    asked = reports.check_parameters(reports.notebook_path(name), reports.profile_parameters("smoke"), known_only=True)
+    assert asked.items() <= metrics["parameters"].items()
+    _, pictures = check_html(path)
+    assert pictures
+
+
+@pytest.mark.parametrize(
+    ("dataset", "parameters"),
+    [
+        ("digits", {}),
+        ("composite", {"correlation": 1.0, "train_limit": 300, "test_limit": 60}),
+        ("mnist", {"train_limit": 300, "test_limit": 60}),
+        ("cifar10", {"train_limit": 200, "test_limit": 40, "epochs": 2}),
+    ],
+)
+def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, request, monkeypatch):
+    if dataset in ("mnist", "cifar10"):
+        monkeypatch.setenv("TFDS_DATA_DIR", str(request.getfixturevalue("tfds_dir")))
+    path = reports.report(dataset=dataset, profile="smoke", seed=1, out=tmp_path, parameters=parameters)
+    metrics = check_run(tmp_path, "report")
+    assert metrics["parameters"] | parameters | {"dataset": dataset, "seed": 1} == metrics["parameters"]
+    results = metrics["results"]
+    assert {row["model"] for row in results["rows"]} == {"natural", "natural, equal compute", "noise", "LAT", "AT"}
+    assert {row["condition"] for row in results["rows"]} == {"natural", "noise", "foreground", "background", "full"}
+    for row in results["rows"]:
+        assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] and row["loss"] > 0
+    assert all(results["checks"].values())
+    page, pictures = check_html(path)
+    assert len(pictures) >= 7
+    for row in results["claims"]:
+        assert row["verdict"] in ("supported", "not supported", "undecided")
+        assert row["claim"] in page
+    assert "Threat model" in page and "Claims ledger" in page and "filled in at the end" not in page
+
+
+def test_profiles_are_plain_values():
+    for profile in reports.PROFILES:
+        text = (reports.NOTEBOOKS / "params" / f"{profile}.yaml").read_text()
+        assert all(value is None or isinstance(value, (int, float)) for value in yaml.safe_load(text).values())

@@ -1,0 +1,61 @@
+"""The files around the module agree with each other, and hold nothing that must not be committed."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ENVIRONMENT = (ROOT / "environment.yml").read_text()
+
+
+def name_of(requirement):
+    return re.split(r"[<>=\[! ]", requirement.strip(), maxsplit=1)[0].lower()
+
+
+def test_environment_and_pyproject_are_in_step():
+    conda = yaml.safe_load(ENVIRONMENT)["dependencies"]
+    (through_pip,) = [part["pip"] for part in conda if isinstance(part, dict)]
+    assert through_pip[-1] == "--editable ."
+    assert sorted(through_pip[:-1]) == sorted(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"])
+    (python,) = [part for part in conda if isinstance(part, str) and part.startswith("python ")]
+    assert python.removeprefix("python ") == PROJECT["requires-python"]
+
+
+def test_every_dependency_has_a_lower_bound_and_a_reason():
+    lines = [line for line in ENVIRONMENT.splitlines() if line.startswith("      - ") and "--editable" not in line]
+    for line in lines:
+        assert ">=" in line and re.search(r" # .{5,}", line), line
+
+
+def test_constraints_cover_every_dependency_and_satisfy_its_bound():
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
+    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+        pinned = pins[name_of(requirement).replace("_", "-")]
+        bound = requirement.split(">=")[1]
+        assert [int(part) for part in pinned.split(".")[:2]] >= [int(part) for part in bound.split(".")[:2]]
+
+
+def test_versions_agree():
+    import locadv_tf
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    assert locadv_tf.__version__ == PROJECT["version"] == cited
+
+
+def test_no_registry_host_and_no_path_of_a_machine_is_committed():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    host = re.compile("py" + r"pi\.org|pythonhosted|index-" + "url|find-" + "links")
+    path = re.compile(r"(?<![\w.])/(?:home|root|Users|" + "wo" + r"rk)/\w")
+    for name in files:
+        text = (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).exists() else ""
+        assert not host.search(text), name
+        assert not path.search(text), name
+
+
+def test_ci_calls_the_readme_command():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()

@@ -1,0 +1,97 @@
+"""Every command and every snippet of the README, tried or at least parsed; what it names exists."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from locadv_tf import cli, reports
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def commands(first):
+    found = [command for command in COMMANDS if command.startswith(first)]
+    assert found
+    return found
+
+
+def test_every_command_is_of_a_kind_that_is_tried_below():
+    tried = (
+        "make ",
+        "python ",
+        ". .venv",
+        "locadv ",
+        "conda ",
+        "jupyter lab ",
+        "cd notebooks",
+        "papermill ",
+        "export ",
+    )
+    assert [command for command in COMMANDS if not command.startswith(tried)] == []
+
+
+@pytest.mark.parametrize("target", ["report", "test", "lab", "lint"])
+def test_make_targets(target):
+    ready = subprocess.run(
+        ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout  # fmt: skip
+    assert {"report": "locadv report", "test": "pytest", "lab": "jupyter lab", "lint": "ruff"}[target] in ready
+
+
+@pytest.mark.parametrize("command", commands("locadv "))
+def test_locadv_commands_parse_and_their_parameters_exist(command):
+    arguments = cli.parser().parse_args(shlex.split(command)[1:])
+    if hasattr(arguments, "parameter"):
+        reports.profile_parameters(arguments.profile)
+        reports.check_parameters(reports.notebook_path("06_report"), cli._parameters(arguments))
+
+
+def test_papermill_command(tmp_path):
+    """As it stands there, but for the notebook's output, which goes elsewhere."""
+    (command,) = commands("papermill ")
+    words = shlex.split(command)
+    words[2] = str(tmp_path / words[2])
+    words += ["-p", "output_dir", str(tmp_path)]
+    papermill = Path(sys.executable).with_name("papermill")
+    subprocess.run([papermill, *words[1:]], cwd=reports.NOTEBOOKS, check=True, capture_output=True)
+    assert (tmp_path / "metrics.json").exists()
+
+
+def test_conda_and_jupyter_name_files_that_exist():
+    for command in commands("conda env") + commands("jupyter lab"):
+        name = next(word for word in shlex.split(command) if "." in word)
+        assert (ROOT / name).exists()
+
+
+def test_extras_exist():
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    for extra in re.findall(r"'\.\[(\w+)\]'", README):
+        assert re.search(rf"^{extra} = \[", pyproject, re.MULTILINE)
+
+
+def test_python_snippet(tmp_path):
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", snippet], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "PGD-20 · background · eps 25.5/255: accuracy" in done.stdout
+    assert (tmp_path / "defended.keras").exists()
+
+
+def test_links_and_named_files_exist():
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for name in re.findall(r"^\| `(\d\d_\w+)`", README, re.MULTILINE):
+        assert (reports.NOTEBOOKS / f"{name}.ipynb").exists()
