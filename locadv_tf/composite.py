@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from locadv_tf import checks, data
+from locadv_tf import checks, reading
 
 SIDE = 32  # pixels; CIFAR-10's size, so that its images serve as backgrounds as they are
 MARGIN = 3  # pixels between a digit and the image's edge
@@ -70,22 +70,23 @@ def composite(
     checks.fraction(correlation, name="correlation")
     checks.choice(digits, ("digits", "mnist"), name="digits")
     checks.choice(backgrounds, ("textures", "cifar10"), name="backgrounds")
-    sizes = data.split_sizes(digits, download=download)
+    sizes = reading.split_sizes(digits, download=download)
     copies = COPIES if digits == "digits" else 1
-    part, start, stop = data.resolve_split(split, {**sizes, "train": copies * sizes["train"]}, limit=limit, seed=seed)
+    pasted = sizes | {"train": copies * sizes["train"]}
+    part, start, stop = reading.resolve_split(split, pasted, limit=limit, seed=seed)
 
     # A row of uniform numbers per image decides everything about it, so a slice of a split equals the same slice of the
     # whole, and only the images that are asked for are drawn. The part's name keeps splits from repeating each other.
-    rows = copies * sizes[part] if part == "train" else sizes[part]
-    u = np.random.default_rng([seed, data.SPLITS.index(part)]).random((rows, 24), dtype=np.float32)[start:stop]
+    u = np.random.default_rng([seed, reading.SPLITS.index(part)]).random((pasted[part], 24), dtype=np.float32)
+    u = u[start:stop]
     first, last = (start, stop) if copies == 1 else (0, sizes[part])
-    grey, labels, _ = data.read_images(digits, f"{part}[{first}:{last}]", download=download)
+    grey, labels, _ = reading.read_images(digits, f"{part}[{first}:{last}]", download=download)
     chosen = (np.arange(start, stop) - first) % len(grey)
     shapes, labels = place(grey[chosen, ..., 0] > 127, u[:, 0:2]), labels[chosen]
     background_labels = np.where(u[:, 2] < correlation, labels, (10 * u[:, 3]).astype(np.int64))
 
     if backgrounds == "cifar10":
-        pool, classes, _ = data.read_images("cifar10", part, download=download)
+        pool, classes, _ = reading.read_images("cifar10", part, download=download)
         by_class, each = np.argsort(classes, kind="stable"), np.bincount(classes, minlength=10)
         offset = np.cumsum(each) - each
         pick = by_class[offset[background_labels] + (u[:, 4] * each[background_labels]).astype(np.int64)]
