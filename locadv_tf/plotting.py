@@ -126,7 +126,17 @@ def tint(images, masks):
     """The images in colour, with the masked pixels (mask = 1) tinted blue, `(N, H, W, 3)`."""
     images = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else np.asarray(images)
     blue = np.array([0.0, 0.45, 0.85])
-    return np.where(np.asarray(masks) == 1, 0.5 * images + 0.5 * blue, images)
+    return np.where(np.asarray(masks) == 1, 0.3 * images + 0.7 * blue, images)
+
+
+def magnify(change, eps):
+    """A perturbation as an image: −eps is black, 0 is grey, +eps is white.
+
+    Example:
+        >>> magnify(np.array([-0.1, 0.0, 0.1]), 0.1).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    return np.clip(0.5 + np.asarray(change) / (2 * max(eps, 1e-6)), 0, 1)
 
 
 def adversarial_examples(images, adversarial, *, eps, predicted, names, masks=None, title=None):
@@ -143,8 +153,7 @@ def adversarial_examples(images, adversarial, *, eps, predicted, names, masks=No
     Returns:
         A `Picture`.
     """
-    change = np.asarray(adversarial) - np.asarray(images)
-    magnified = np.clip(0.5 + change / (2 * max(eps, 1e-6)), 0, 1)
+    magnified = magnify(np.asarray(adversarial) - np.asarray(images), eps)
     rows = {"image": images} | ({"background\n(blue)": tint(images, masks)} if masks is not None else {})
     rows |= {f"perturbation,\ngrey = 0,\nblack, white =\n∓{eps_255(eps)}": magnified, "attacked": adversarial}
     titles = [f"{names[a]} → {names[b]}" if a != b else f"{names[a]}, kept" for a, b in predicted]
@@ -162,8 +171,8 @@ def attack_steps(steps, *, image, eps, title=None):
     """One image on its way through an attack.
 
     Args:
-        steps: list of dictionaries with `x` (the point, `(H, W, C)`), `loss` and `confidence` (the true class's
-            probability), one per point, the start first.
+        steps: list of dictionaries with `x` (the point, `(H, W, C)`), `loss`, `confidence` (the true class's
+            probability) and, if you like, `predicted` (the predicted class's name), one per point, the start first.
         image: the natural image `(H, W, C)`.
         eps: the budget: the perturbation's colours reach from −eps to +eps.
         title: of the figure, or None.
@@ -172,26 +181,22 @@ def attack_steps(steps, *, image, eps, title=None):
         A `Picture`.
     """
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 7)).round().astype(int))
-    figure = Figure(figsize=(1.35 * len(shown) + 1.2, 5.4), layout="constrained")
-    grid = figure.add_gridspec(3, len(shown), height_ratios=[1, 1, 1.3])
-    for column, k in enumerate(shown):
+    figure = Figure(figsize=(1.35 * len(shown) + 1.2, 5.9), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[1.45, 1])  # apart, so that no label widens an image's column
+    axes = above.subplots(2, len(shown), squeeze=False)
+    for column, k in zip(axes.T, shown, strict=True):
         point = np.asarray(steps[k]["x"])
-        for row, picture in enumerate((point, np.clip(0.5 + (point - image) / (2 * max(eps, 1e-6)), 0, 1))):
-            axis = figure.add_subplot(grid[row, column])
-            draw_image(axis, picture)
-            if row == 0:
-                axis.set_title(f"k = {k}", fontsize=9)
-            if column == 0:
-                axis.set_ylabel(("point", f"perturbation\n±{eps_255(eps)}")[row], fontsize=9)
-    half = len(shown) // 2
-    ks = range(len(steps))
-    for where, name, label, colour in (
-        (slice(0, half), "loss", "loss (cross-entropy)", _RED),
-        (slice(half, None), "confidence", "probability of the true class", _BLUE),
-    ):
-        axis = figure.add_subplot(grid[2, where])
-        axis.plot(ks, [float(step[name]) for step in steps], color=colour, marker="o", markersize=3)
-        axis.set(xlabel="iteration k", ylabel=label, ylim=(0, 1.02) if name == "confidence" else (0, None))
+        draw_image(column[0], point)
+        draw_image(column[1], magnify(point - image, eps))
+        read = f"\nread as {steps[k]['predicted']}" if "predicted" in steps[k] else ""
+        column[0].set_title(f"k = {k}{read}", fontsize=9)
+    axes[0, 0].set_ylabel("point", fontsize=9)
+    axes[1, 0].set_ylabel(f"perturbation\n±{eps_255(eps)}", fontsize=9)
+    curves = (("loss", "loss (cross-entropy)", _RED), ("confidence", "probability of the true class", _BLUE))
+    for axis, (name, label, colour) in zip(below.subplots(1, 2), curves, strict=True):
+        axis.plot([float(step[name]) for step in steps], color=colour, marker="o", markersize=3)
+        axis.set(xlabel="iteration k", ylim=(0, 1.02) if name == "confidence" else (0, None))
+        axis.set_ylabel(label, fontsize=9)
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)
     if title:

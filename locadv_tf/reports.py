@@ -151,7 +151,7 @@ def profile_parameters(profile):
 def notebook_parameters(path):
     """A notebook's parameters with their defaults and types, `{name: (default, type)}`, from its tagged cell.
 
-    The type is that of the default, or, where that is None, the annotation's.
+    Each line of the cell is an annotated literal. The type is the default's, or, where that is None, the annotation's.
     """
     cells = json.loads(Path(path).read_text())["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
@@ -163,8 +163,7 @@ def notebook_parameters(path):
         kind = type(default)
         if default is None:
             kind = {"int": int, "float": float, "str": str}[line.annotation.id]
-        target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
-        found[target.id] = (default, kind)
+        found[line.target.id] = (default, kind)
     return found
 
 
