@@ -11,6 +11,7 @@ import dataclasses
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks
@@ -31,7 +32,7 @@ class Point(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Attack:
+class Attack:
     """What the attacks share: the call, the loop over restarts and steps, and how they are saved."""
 
     eps: float
@@ -68,7 +69,9 @@ class _Attack:
         Raises:
             ValueError: for bad input. Values are looked at only where they are concrete, not inside a graph.
         """
+        image, label = (part if tf.is_tensor(part) else np.asarray(part) for part in (image, label))
         checks.images(image)
+        checks.seed(seed)
         mask = tf.ones_like(image[..., :1]) if mask is None else checks.masks(mask, image)
         if tf.executing_eagerly():  # inside a graph no value is there to look at
             classes = checks.model_logits(model, model(image[:8], training=False))
@@ -120,7 +123,7 @@ class _Attack:
 
 @keras.saving.register_keras_serializable("locadv_tf")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FGSM(_Attack):
+class FGSM(Attack):
     """The fast gradient sign method: one step of size `eps` uphill (Goodfellow et al. 2015, eq. 1), in the mask.
 
     x_adv = x + m · eps · sign(∇_x L(x, y))
@@ -153,7 +156,7 @@ class FGSM(_Attack):
 
 @keras.saving.register_keras_serializable("locadv_tf")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PGD(_Attack):
+class PGD(Attack):
     """Projected gradient descent on the negative loss (Madry et al. 2018, eq. 4), in the mask.
 
     x^{k+1} = Π( x^k + m · alpha · sign(∇_x L(x^k, y)) ), Π the projection on the eps-ball around x and on [0, 1].
@@ -207,7 +210,7 @@ class PGD(_Attack):
 
 @keras.saving.register_keras_serializable("locadv_tf")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomNoise(_Attack):
+class RandomNoise(Attack):
     """The control: +eps or −eps on each pixel of the mask by the toss of a coin, without a look at the model.
 
     Every pixel moves as far as in FGSM, so that only the gradient makes the difference.
@@ -267,7 +270,8 @@ def loss_and_fooled(model, x, label, target=None):
     logits = tf.cast(logits, tf.float32)
     predicted = tf.argmax(logits, axis=-1)
     if target is None:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits), predicted != label
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits)
+        return loss, (predicted != label) | ~tf.math.is_finite(loss)  # NaN logits are no right answer
     return -tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits), predicted == target
 
 

@@ -14,7 +14,7 @@ REGIONS = ("background", "foreground", "full")
 
 
 def images(x, *, name="image"):
-    """Checks a batch of images and returns it unchanged (a list or an array stays what it was).
+    """Checks a batch of images and returns it unchanged.
 
     Args:
         x: float32 `(N, H, W, C)` in [0, 1], a tensor or an array.
@@ -198,6 +198,26 @@ def count(value, *, name, low=1):
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{name}={value!r}; expected a whole number, at least {low}.")
     return int(value)
+
+
+def seed(value):
+    """Checks a seed, a whole number from 0 to 2**63 − 1 or an integer tensor, and returns it.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> seed(None)
+        Traceback (most recent call last):
+        ...
+        ValueError: seed=None; expected a whole number from 0 to 2**63 - 1.
+    """
+    if tf.is_tensor(value) and value.dtype.is_integer and value.shape.rank == 0:
+        return value
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not (whole and 0 <= value < 2**63):
+        raise ValueError(f"seed={value!r}; expected a whole number from 0 to 2**63 - 1.")
+    return value
 
 
 def choice(value, options, *, name):

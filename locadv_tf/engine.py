@@ -71,7 +71,7 @@ def run_attack(
     Args:
         model: a Keras model that maps float32 images in [0, 1] to logits.
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`.
-        attack: an attack object.
+        attack: an attack object. What counts is the best point on its way, also for `keep="last"`.
         region: `"background"`, `"foreground"` or `"full"`: where the attack may change the image.
         seed: integer that all random numbers follow from, image by image.
         stop: `"fooled"`: an image leaves at the first point that fools; `"worst"`: every image takes the whole budget
@@ -84,8 +84,9 @@ def run_attack(
         An `AttackResult`.
 
     Raises:
-        ValueError: for bad input.
-        KeyboardInterrupt: as it came; its attribute `partial` is an `AttackResult` of the finished images.
+        ValueError: for bad input; arrays are looked at before any work, a data set as it is read.
+        KeyboardInterrupt: as it came. This and any other exception on the way has an attribute `partial`, an
+            `AttackResult` of the finished images.
 
     Example:
         >>> import locadv_tf as la
@@ -102,8 +103,8 @@ def run_attack(
             for jobs in stream:
                 finished.append(jobs if keep_images else {name: jobs[name] for name in jobs if "image" not in name})
                 bar.update(_size(jobs))
-    except KeyboardInterrupt as interrupt:
-        interrupt.partial = _result(finished, keep_images)
+    except BaseException as stopped:  # an interrupt, or bad data late in a stream
+        stopped.partial = _result(finished, keep_images)
         raise
     return _result(finished, keep_images)
 
@@ -118,6 +119,9 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
         `label`, `mask`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
         `clipped_steps` (the sum over its steps of the share of pixels that were clipped) and `evaluations`.
     """
+    if not isinstance(attack, attacks.Attack):
+        raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1) say.")
+    checks.seed(seed)
     checks.choice(region, checks.REGIONS, name="region")
     checks.choice(stop, ("fooled", "worst"), name="stop")
     checks.count(batch_size, name="batch_size")
@@ -286,14 +290,24 @@ def _join(jobs, more):
 def _checked_chunks(model, data, batch_size, region):
     """The data as NumPy `(image, label, mask)`, a batch at a time, checked; `mask` is bool and that of the region."""
     num_classes = None
-    for image, label, mask in batches(data, batch_size):
+
+    def check(image, label, mask):
+        nonlocal num_classes
         checks.images(image)
         if mask is None and region != "full":
             raise ValueError(f"region={region!r} needs masks, and the data has none; expected (images, labels, masks).")
-        mask = np.ones((*image.shape[:3], 1), bool) if mask is None else checks.masks(mask, image)
+        if mask is not None:
+            checks.masks(mask, image)
         if num_classes is None:
             num_classes = checks.model_logits(model, _compiled(model, image.shape[1:]).logits(image[:8]))
         checks.labels(label, image, num_classes=num_classes)
+
+    if isinstance(data, (tuple, list)):  # arrays are looked at as a whole, a stream as it comes
+        for whole in batches(data, max(1, len(data[0]))):
+            check(*whole)
+    for image, label, mask in batches(data, batch_size):
+        check(image, label, mask)
+        mask = np.ones((*image.shape[:3], 1), bool) if mask is None else mask
         yield image, label.astype(np.int64), attacks.region_mask(mask, region).numpy()
 
 

@@ -84,7 +84,7 @@ def evaluate(
         >>> [(row["attack"], row["region"], row["n"]) for row in rows]
         [('natural', 'none', 32), ('fgsm', 'background', 32), ('fgsm', 'foreground', 32), ('fgsm', 'full', 32)]
     """
-    if not isinstance(attacks, dict):
+    if not isinstance(attacks, dict) or not attacks:
         raise ValueError(
             f"attacks={attacks!r}; expected a dictionary from names to attacks, {{'PGD': PGD(eps=0.1)}} say."
         )

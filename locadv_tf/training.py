@@ -57,6 +57,7 @@ class LocalizedAdversarialTraining(keras.Model):
             )
         checks.model_logits(classifier, keras.KerasTensor(classifier.output_shape))
         checks.choice(region, checks.REGIONS, name="region")
+        checks.seed(seed)
         share = checks.fraction(share, name="share")
         # So that `compile` scales the loss. The layers are asked: a loaded Sequential model forgets its own policy.
         mixed = (x.dtype_policy for x in classifier.layers if x.dtype_policy.name == "mixed_float16")

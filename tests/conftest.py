@@ -6,12 +6,12 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported: before the imports below
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import keras
+import numpy as np
+import pytest
+from hypothesis import settings
 
-import locadv_tf as la  # noqa: E402
+import locadv_tf as la
 
 # derandomize: CI and a laptop see the same cases. A first call compiles, so no deadline makes sense.
 settings.register_profile("locadv", deadline=None, derandomize=True, database=None, max_examples=25)

@@ -77,13 +77,14 @@ def assert_same(result, other):
 @pytest.mark.parametrize("batch_size", [1, 7, 128, 500])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model, data):
-    image, label, mask = data
+    n = 40 if batch_size == 1 else N
+    image, label, mask = data = tuple(part[:n] for part in data)
     result = la.run_attack(model, data, attack, seed=3, batch_size=batch_size)
     fooled, _, _ = plain_loop(model, data, attack, seed=3)
     np.testing.assert_array_equal(result.fooled, fooled)
-    assert 0.25 < fooled.mean() < 0.95  # both verdicts occur
+    assert 0.2 < fooled.mean() < 0.95  # both verdicts occur
 
-    np.testing.assert_array_equal(result.index, np.arange(N))
+    np.testing.assert_array_equal(result.index, np.arange(n))
     natural = predicted(model, image) == label
     np.testing.assert_array_equal(result.natural_correct, natural)
     np.testing.assert_array_equal(predicted(model, result.images) != label, result.fooled)  # the image proves it
@@ -98,7 +99,7 @@ def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model,
 @pytest.mark.parametrize("batch_size", [7, 128])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_the_whole_budget_gives_the_plain_loops_losses(attack, batch_size, model, data):
-    image, label, _ = data
+    label = data[1]
     result = la.run_attack(model, data, attack, seed=3, stop="worst", batch_size=batch_size)
     fooled, loss, x = plain_loop(model, data, attack, seed=3)
     np.testing.assert_array_equal(result.fooled, fooled)
@@ -217,12 +218,16 @@ def test_restarts_are_only_for_those_that_withstood(model, data):
 
 
 def test_clipped_is_the_share_of_steps_that_the_range_cuts_short(model):
-    image, label = np.zeros((8, 6, 5, 1), "float32"), np.arange(8) % 4
-    right = predicted(model, image) == label
-    image[4:] = 0.5  # far from both ends
-    full = np.ones((8, 6, 5, 1))
-    result = la.run_attack(model, (image, label, full), la.FGSM(eps=0.1), stop="worst")
-    assert right.any() and (result.clipped[:4] > 0.1).all() and (result.clipped[4:] == 0).all()
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 2, (40, 6, 5, 1)).astype("float32")  # about half of all steps lead out
+    image[20:] = rng.uniform(0.4, 0.6, (20, 6, 5, 1))  # far from both ends
+    label, full = predicted(model, image), np.ones(image.shape)
+    label[::2] = (label[::2] + 1) % 4
+    for stop in ("worst", "fooled"):
+        result = la.run_attack(model, (image, label, full), la.FGSM(eps=0.1), stop=stop)
+        stepped = result.natural_correct | (stop == "worst")
+        assert abs(np.nanmean(result.clipped[:20]) - 0.5) < 0.15 and np.nanmax(result.clipped[20:]) == 0
+        np.testing.assert_array_equal(np.isnan(result.clipped), ~stepped)
 
 
 def test_another_budget_or_batch_is_not_traced_again(model, data):
@@ -302,7 +307,7 @@ def test_any_integer_dtype_of_labels(dtype, model, data):
 
 
 def test_without_masks_the_full_region_is_left(model, data):
-    image, label, mask = data
+    image, label, _ = data
     attack = la.PGD(eps=0.03, steps=2)
     expected = la.run_attack(model, data, attack, region="full")
     unmasked = tf.data.Dataset.from_tensor_slices((image, label))
@@ -327,9 +332,11 @@ def test_an_interrupted_run_hands_over_what_it_finished(keep_images, model, data
         raise KeyboardInterrupt
 
     whole = la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16)
+    x, y, mask = data
+    stream = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y))
     monkeypatch.setattr(engine, "batches", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
-        la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16)
+        la.run_attack(model, stream, ATTACKS[1], keep_images=keep_images, batch_size=16)
     partial = caught.value.partial
     assert 16 < len(partial) < N and (np.diff(partial.index) > 0).all()
     np.testing.assert_array_equal(partial.fooled, whole.fooled[partial.index])
@@ -381,3 +388,26 @@ def test_progress_counts_every_image_once(keep_images, model, data, capsys):
     assert f"{N}/{N}" in shown and str(ATTACKS[1]) in shown
     la.run_attack(model, data, ATTACKS[1], batch_size=32)
     assert capsys.readouterr().out == ""
+
+
+def test_logits_that_are_not_numbers_are_no_right_answer():
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.set_weights([np.full((16, 3), np.nan, np.float32), np.zeros(3, np.float32)])
+    data = np.zeros((2, 4, 4, 1), np.float32), np.zeros(2, int)  # class 0 is what argmax makes of NaN
+    result = la.run_attack(model, data, la.PGD(eps=0.1, steps=2), region="full")
+    assert not result.natural_correct.any() and result.fooled.all()
+
+
+def test_bad_images_late_in_an_array_stop_it_before_any_work_and_in_a_stream_keep_what_is_done(
+    natural_model, digits_test
+):
+    x, y, mask = la.to_arrays(digits_test.take(40))
+    x[-1, 0, 0, 0] = np.nan
+    attack = la.PGD(eps=0.1, steps=2)
+    with pytest.raises(ValueError, match="NaN") as raised:
+        la.run_attack(natural_model, (x, y, mask), attack, batch_size=8)
+    assert len(raised.value.partial) == 0
+    stream = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y))
+    with pytest.raises(ValueError, match="NaN") as raised:
+        la.run_attack(natural_model, stream, attack, batch_size=8)
+    assert 0 < len(raised.value.partial) < 40

@@ -1,0 +1,253 @@
+"""The figures: alternative text that reaches the HTML, labelled axes, budgets as n/255, accuracies in per cent."""
+
+import base64
+import html.parser
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from locadv_tf import evaluation, plotting
+
+EVIL = '<b>7 & "8"</b>'  # a name that would break out of an HTML attribute
+EPS = 8 / 255
+rng = np.random.default_rng(0)
+IMAGES = rng.random((3, 8, 8, 1), dtype=np.float32)
+MASKS = rng.integers(0, 2, (3, 8, 8, 1)).astype("float32")
+ATTACKED = np.clip(IMAGES + EPS * np.sign(rng.normal(size=IMAGES.shape)), 0, 1).astype("float32")
+
+
+def row(model, region, eps, right, n=100):
+    share = evaluation.with_interval("accuracy", evaluation.share_interval(right, n))
+    none = evaluation.with_interval("asr", evaluation.share_interval(0, 0))
+    return {"model": model, "region": region, "eps": eps, **share, **none}
+
+
+ROWS = [row(EVIL, "background", EPS, 48), row(EVIL, "full", EPS, 18), row("LAT", "background", EPS, 96)]
+OVER_EPS = [
+    row(model, "full", eps, right) for model, eps, right in [(EVIL, 0.1, 20), (EVIL, 0.0, 98), ("LAT", 0.1, 90)]
+]
+STEPS = [{"x": IMAGES[0] + 0.01 * k, "loss": 0.5 * k, "confidence": 0.9 - 0.1 * k} for k in range(5)]
+HISTORIES = {name: {"val_natural_loss": [2.0, 1.0], "val_adversarial_loss": [3.0, 2.5]} for name in (EVIL, "LAT")}
+
+PICTURES = {
+    "image_grid": lambda: plotting.image_grid(
+        {EVIL: IMAGES, "two": IMAGES[:2]}, column_titles=["a", "b", "c"], title="t", alt=f"A row of {EVIL}."
+    ),
+    "mask_sources": lambda: plotting.mask_sources(IMAGES, {EVIL: MASKS, "other": 1 - MASKS}),
+    "adversarial_examples": lambda: plotting.adversarial_examples(
+        IMAGES, ATTACKED, eps=EPS, predicted=[(0, 1), (1, 1), (1, 0)], names=[EVIL, "dog"], masks=MASKS, title="t"
+    ),
+    "attack_steps": lambda: plotting.attack_steps(STEPS, image=IMAGES[0], eps=EPS, title="t"),
+    "accuracy_bars": lambda: plotting.accuracy_bars(ROWS, title="t"),
+    "accuracy_over_eps": lambda: plotting.accuracy_over_eps(OVER_EPS, title="t"),
+    "training_curves": lambda: plotting.training_curves(HISTORIES, title="t"),
+}
+
+
+@pytest.fixture(params=PICTURES)
+def picture(request):
+    return PICTURES[request.param]()
+
+
+# What holds for every figure.
+
+
+def test_every_figure_has_its_test():
+    functions = {name: value for name, value in vars(plotting).items() if callable(value)}
+    figures = {name for name, function in functions.items() if "A `Picture`." in (function.__doc__ or "")}
+    assert figures == set(PICTURES)
+
+
+class ImageTag(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+
+def test_the_alternative_text_reaches_the_html(picture):
+    ((tag, attributes),) = ImageTag(picture._repr_html_()).tags  # one tag: the evil name did not get out
+    assert tag == "img" and attributes["alt"] == picture.alt and len(picture.alt.split()) >= 4
+    assert tf.io.decode_png(base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,"))).shape[0] > 100
+    assert repr(picture) == f"Picture: {picture.alt}"
+
+
+def test_the_picture_is_a_png_with_something_on_it(picture):
+    pixels = tf.io.decode_png(picture.png()).numpy()
+    assert min(pixels.shape[:2]) > 100 and pixels.shape[1] < 2000
+    assert pixels[..., :3].std() > 5
+
+
+def unlabelled(figure):
+    """The axes that count something without saying what, not even through an axis that shares their scale."""
+    found = []
+    for axes in (one for one in figure.axes if one.axison):
+        for axis, siblings in ((axes.xaxis, axes.get_shared_x_axes()), (axes.yaxis, axes.get_shared_y_axes())):
+            counts = not isinstance(axis.get_major_locator(), FixedLocator)  # that one holds names, or nothing
+            same = [getattr(other, axis.axis_name + "axis") for other in siblings.get_siblings(axes)]
+            if counts and not any(one.get_label_text().strip() for one in same):
+                found.append(axis)
+    return found
+
+
+def test_axes_say_what_they_count(picture):
+    assert unlabelled(picture.figure) == []
+
+
+def test_the_check_for_labels_finds_an_axis_without_one():
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    assert len(unlabelled(figure)) == 2
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("adversarial_examples", "∓8/255"),
+        ("attack_steps", "±8/255"),
+        ("accuracy_over_eps", "eps (n/255)"),
+        ("accuracy_over_eps", "accuracy (%)"),
+        ("accuracy_bars", "accuracy (%)"),
+        ("attack_steps", "iteration k"),
+        ("training_curves", "epoch"),
+    ],
+)
+def test_units_are_written_down(name, expected):
+    assert any(expected in text for text in texts(PICTURES[name]().figure))
+
+
+# What each figure shows.
+
+
+def drawn(picture):
+    """The pixels of all images in a figure, in reading order."""
+    return [np.asarray(axes.images[0].get_array()) for axes in picture.figure.axes if axes.images]
+
+
+def test_images_share_one_scale():
+    picture = PICTURES["image_grid"]()
+    shown = [axes for axes in picture.figure.axes if axes.images]
+    assert len(shown) == 5 and {axes.images[0].get_clim() for axes in shown} == {(0, 1)}
+    assert [axes.get_title() for axes in picture.figure.axes[:3]] == ["a", "b", "c"]
+    np.testing.assert_array_equal(drawn(picture)[2], IMAGES[2, ..., 0])
+    assert len(texts(plotting.image_grid({"colour": np.zeros((1, 8, 8, 3))}, alt="Black.").figure)) > 0
+
+
+def test_the_tint_lies_on_the_background_alone():
+    tinted = plotting.tint(IMAGES, MASKS)
+    grey = np.repeat(IMAGES, 3, axis=-1)
+    off = np.broadcast_to(MASKS == 0, tinted.shape)
+    np.testing.assert_array_equal(tinted[off], grey[off])
+    assert (tinted[..., 2] > tinted[..., 0])[MASKS[..., 0] == 1].all()
+    alt = PICTURES["mask_sources"]().alt
+    assert f"{EVIL} {100 * MASKS.mean():.0f} %" in alt and f"other {100 - 100 * MASKS.mean():.0f} %" in alt
+
+
+def test_the_perturbation_is_magnified_to_the_whole_scale():
+    image = np.full((1, 4, 4, 1), 0.5, "float32")
+    change = np.zeros_like(image)
+    change[0, 0], change[0, 1] = EPS, -EPS
+    picture = plotting.adversarial_examples(image, image + change, eps=EPS, predicted=[(0, 1)], names=["cat", "dog"])
+    _, magnified, attacked = drawn(picture)
+    np.testing.assert_allclose(magnified[:, 0], [1, 0, 0.5, 0.5], atol=1e-5)
+    np.testing.assert_allclose(attacked, (image + change)[0, ..., 0])
+    assert "cat → dog" in texts(picture.figure) and "changes for 1 of them" in picture.alt
+
+
+def test_adversarial_examples_say_what_became_of_them():
+    picture = PICTURES["adversarial_examples"]()
+    assert {f"{EVIL} → dog", "dog, kept", f"dog → {EVIL}"} <= set(texts(picture.figure))
+    assert "changes for 2 of them" in picture.alt and len(drawn(picture)) == 4 * 3
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 41])
+def test_attack_steps_of_any_number(n):
+    steps = [{"x": IMAGES[0], "loss": 0.1 * k, "confidence": 1 - k / n} for k in range(n)]
+    picture = plotting.attack_steps(steps, image=IMAGES[0], eps=EPS)
+    picture.png()
+    titles = [axes.get_title() for axes in picture.figure.axes if axes.get_title()]
+    assert titles[0] == "k = 0" and titles[-1] == f"k = {n - 1}" and len(titles) <= 7
+    loss, confidence = (axes.lines[0].get_ydata() for axes in picture.figure.axes if axes.lines)
+    np.testing.assert_allclose(loss, [step["loss"] for step in steps])
+    np.testing.assert_allclose(confidence, [step["confidence"] for step in steps])
+    assert f"through {n - 1} iterations: the loss goes from 0.00 to {0.1 * (n - 1):.2f}" in picture.alt
+
+
+def test_bars_are_in_per_cent_with_their_intervals():
+    picture = PICTURES["accuracy_bars"]()
+    (axes,) = picture.figure.axes
+    bars = [one for one in axes.containers if isinstance(one, ErrorbarContainer)]
+    assert [bar.get_label() for bar in bars] == [EVIL, "LAT"]
+    np.testing.assert_allclose(bars[0].lines[0].get_ydata(), [48, 18])
+    low, high = (100 * ROWS[0][f"accuracy_{end}"] for end in ("low", "high"))
+    np.testing.assert_allclose(bars[0].lines[2][0].get_segments()[0][:, 1], [low, high])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["background", "full"]
+    assert "background 48 %, full 18 %" in picture.alt and "LAT: background 96 %" in picture.alt
+
+
+@pytest.mark.parametrize("right", [0, 500])
+def test_bars_at_the_ends_of_the_scale(right):
+    # Rounding once put Wilson's bound beyond the share, and matplotlib refuses a negative error bar.
+    plotting.accuracy_bars([row("natural", "full", EPS, right, n=500)]).png()
+
+
+def test_bars_leave_out_what_has_no_value():
+    picture = plotting.accuracy_bars(ROWS, value="asr", label="attack success rate (%)")
+    assert "attack success rate (%)" in texts(picture.figure) and "None" not in picture.alt
+
+
+def test_lines_run_over_sorted_budgets():
+    picture = PICTURES["accuracy_over_eps"]()
+    first, _ = picture.figure.axes[0].lines
+    np.testing.assert_allclose(first.get_xdata(), [0, 25.5])
+    np.testing.assert_allclose(first.get_ydata(), [98, 20])
+    assert f"{EVIL} from 98 % at 0/255 to 20 % at 25.5/255" in picture.alt
+
+
+def test_curves_share_their_scale_and_start_at_epoch_1():
+    picture = PICTURES["training_curves"]()
+    natural, adversarial = picture.figure.axes
+    assert natural.get_ylim() == adversarial.get_ylim()
+    assert [axes.get_title() for axes in (natural, adversarial)] == ["natural loss", "adversarial loss"]
+    assert list(natural.lines[0].get_xdata()) == [1, 2] and list(natural.lines[0].get_ydata()) == [2.0, 1.0]
+    assert f"{EVIL} natural loss 1" in picture.alt and "LAT adversarial loss 2.5" in picture.alt
+
+
+def test_a_legend_names_the_lines_where_there_are_several():
+    assert {EVIL, "LAT"} <= set(texts(PICTURES["accuracy_over_eps"]().figure))
+    alone = plotting.accuracy_over_eps([one for one in OVER_EPS if one["model"] == "LAT"])
+    assert not alone.figure.legends
+
+
+def test_what_recurs_keeps_its_style_and_no_two_are_alike():
+    assert plotting.styles(["LAT"]) == [plotting.styles(["x", "natural", "LAT"])[2]] == [plotting.STYLES["LAT"]]
+    for names in (["natural", "natural, equal compute", "noise", "LAT", "AT"], ["background", "foreground", "full"]):
+        styles = plotting.styles([*names, "mine", "yours"])
+        assert len(set(styles)) == len(styles)
+    assert len(plotting.styles([str(k) for k in range(20)])) == 20
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_no_picture_without_alternative_text(alt):
+    with pytest.raises(ValueError, match="alt is empty; expected a sentence"):
+        plotting.Picture(Figure(), alt)
+
+
+@pytest.mark.parametrize("rows", [{}, {"image": IMAGES[:0]}, {"image": IMAGES, "nothing": IMAGES[:0]}])
+def test_no_grid_without_images(rows):
+    with pytest.raises(ValueError, match="rows hold no images"):
+        plotting.image_grid(rows, alt="Nothing.")
