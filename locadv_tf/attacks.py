@@ -255,12 +255,22 @@ def loss_and_gradient(model, x, label, target=None):
     Returns:
         The loss that the attack raises, float32 `(N,)` (cross-entropy of the label, or minus that of the target);
         whether `x` fools the model, bool `(N,)`; and the gradient, float32 `(N, H, W, C)`, times `GRADIENT_SCALE`.
+
+    Raises:
+        ValueError: for a model that cuts the gradient off: zeros in its place would pass for robustness.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         loss, fooled = loss_and_fooled(model, x, label, target)
         total = GRADIENT_SCALE * tf.reduce_sum(loss)  # a sum: no image's gradient depends on its neighbours
-    return loss, fooled, tape.gradient(total, x)
+    gradient = tape.gradient(total, x)
+    if gradient is None:
+        raise ValueError(
+            "no gradient flows from the loss back to the image; expected a model that is differentiable in its input. "
+            "Is there a tf.round, tf.argmax, tf.stop_gradient or NumPy in it? Attack a differentiable stand-in: see "
+            "notebooks/05_evaluation_pitfalls.ipynb."
+        )
+    return loss, fooled, gradient
 
 
 def loss_and_fooled(model, x, label, target=None):

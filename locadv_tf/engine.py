@@ -68,6 +68,8 @@ def run_attack(
 ):
     """Attacks a whole data set.
 
+    The model should be deterministic: of one that tosses coins the attack keeps the luckiest draw.
+
     Args:
         model: a Keras model that maps float32 images in [0, 1] to logits.
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`.

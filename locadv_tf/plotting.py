@@ -47,7 +47,7 @@ class Picture:
     def __init__(self, figure, alt):
         if not alt.strip():
             raise ValueError("alt is empty; expected a sentence that says what the figure shows.")
-        self.figure, self.alt = figure, alt
+        self.figure, self.alt = figure, " ".join(alt.split())
 
     def png(self):
         """The figure as the bytes of a PNG file."""

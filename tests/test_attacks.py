@@ -542,3 +542,10 @@ def test_clipped_share_counts_the_masks_steps_that_leave_the_range():
         for name, mask in masks.items()
     }
     assert shares == {"all": 0.5, "first half": 0.5, "last": 0.0, "none": 0.0}
+
+
+def test_a_model_that_cuts_the_gradient_off_is_refused_by_name():
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Lambda(tf.round), keras.layers.Flatten()])
+    image, label = np.zeros((2, 4, 4, 1), np.float32), np.array([0, 1])
+    with pytest.raises(ValueError, match=r"no gradient flows .* expected a model that is differentiable"):
+        la.PGD(eps=0.1)(model, image, label)
