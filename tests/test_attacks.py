@@ -33,7 +33,7 @@ COMPILED = [
 class Case:
     """One call of an attack: all that a rule can depend on."""
 
-    attack: attacks._Attack
+    attack: attacks.Attack
     channels: int
     policy: str
     compiled: bool
