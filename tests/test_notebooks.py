@@ -104,9 +104,8 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path):
     ("dataset", "parameters"),
     [
         ("digits", {}),
-        ("composite", {"correlation": 1.0, "train_limit": 300, "test_limit": 60}),
         ("mnist", {"train_limit": 300, "test_limit": 60}),
-        ("cifar10", {"train_limit": 200, "test_limit": 40, "epochs": 2}),
+        ("cifar10", {"train_limit": 400, "test_limit": 40, "epochs": 3}),
     ],
 )
 def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, request, monkeypatch):

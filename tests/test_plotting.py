@@ -157,10 +157,10 @@ def test_the_tint_lies_on_the_background_alone():
 def test_the_perturbation_is_magnified_to_the_whole_scale():
     image = np.full((1, 4, 4, 1), 0.5, "float32")
     change = np.zeros_like(image)
-    change[0, 0], change[0, 1] = EPS, -EPS
+    change[0, 0], change[0, 1], change[0, 2] = EPS, -EPS, EPS / 2
     picture = plotting.adversarial_examples(image, image + change, eps=EPS, predicted=[(0, 1)], names=["cat", "dog"])
     _, magnified, attacked = drawn(picture)
-    np.testing.assert_allclose(magnified[:, 0], [1, 0, 0.5, 0.5], atol=1e-5)
+    np.testing.assert_allclose(magnified[:, 0], [1, 0, 0.75, 0.5], atol=1e-5)
     np.testing.assert_allclose(attacked, (image + change)[0, ..., 0])
     assert "cat → dog" in texts(picture.figure) and "changes for 1 of them" in picture.alt
 
