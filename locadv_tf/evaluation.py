@@ -88,6 +88,8 @@ def evaluate(
         raise ValueError(
             f"attacks={attacks!r}; expected a dictionary from names to attacks, {{'PGD': PGD(eps=0.1)}} say."
         )
+    if not regions:
+        raise ValueError("regions is empty; expected some of 'background', 'foreground' and 'full'.")
     for region in regions:
         checks.choice(region, checks.REGIONS, name="region")
     rows = []

@@ -180,6 +180,7 @@ def attack_steps(steps, *, image, eps, title=None):
     Returns:
         A `Picture`.
     """
+    _some(steps)
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 7)).round().astype(int))
     figure = Figure(figsize=(1.35 * len(shown) + 1.2, 5.9), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.45, 1])  # apart, so that no label widens an image's column
@@ -222,6 +223,7 @@ def accuracy_bars(rows, *, group="region", series="model", title=None, value="ac
     Returns:
         A `Picture`.
     """
+    _some(rows)
     groups, names = _unique(rows, group), _unique(rows, series)
     figure = Figure(
         figsize=(min(WIDTH, max(5.5, 0.3 * len(groups) * (len(names) + 1.5) + 2)), 3.6), layout="constrained"
@@ -261,6 +263,7 @@ def accuracy_over_eps(rows, *, series="model", title=None):
     Returns:
         A `Picture`.
     """
+    _some(rows)
     names = _unique(rows, series)
     figure = Figure(figsize=(6.5, 3.6), layout="constrained")
     axis = figure.subplots()
@@ -286,32 +289,39 @@ def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_los
 
     Args:
         histories: dictionary from a training's name to its `History.history`.
-        keys: which quantities.
+        keys: which quantities: losses only, or accuracies only (shown in per cent).
         title: of the figure, or None.
 
     Returns:
         A `Picture`.
+
+    Raises:
+        ValueError: without a history, or for losses and accuracies on one scale.
     """
+    if not histories or len({"loss" in key for key in keys}) != 1:
+        raise ValueError(f"keys={keys!r}; expected losses only or accuracies only, and at least one history.")
+    scale, unit = (1, " (log scale)") if "loss" in keys[0] else (100, " (%)")
     figure = Figure(figsize=(min(WIDTH, 3.5 * len(keys) + 2.5), 3.4), layout="constrained")
     axes = figure.subplots(1, len(keys), squeeze=False, sharey=True)[0]
     told = []
     for axis, key in zip(axes, keys, strict=True):
+        quantity = key.removeprefix("val_").replace("_", " ")
         for (name, history), (colour, marker) in zip(histories.items(), styles(list(histories)), strict=True):
-            values = history[key]
+            values = scale * np.array(history[key])
             axis.plot(range(1, len(values) + 1), values, color=colour, marker=marker, markersize=3, label=name)
-            told.append(f"{name} {key.removeprefix('val_').replace('_', ' ')} {values[-1]:.3g}")
-        axis.set(xlabel="epoch", title=key.removeprefix("val_").replace("_", " "))
-        if "loss" in key:
+            told.append(f"{name} {quantity} {values[-1]:.3g}")
+        axis.set(xlabel="epoch", title=quantity)
+        if scale == 1:
             axis.set_yscale("log", subs=[])
             axis.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    axes[0].set(ylabel="on validation images" + (" (log scale)" if "loss" in keys[0] else ""))
+    axes[0].set(ylabel=f"on {'validation' if keys[0].startswith('val_') else 'training'} images{unit}")
     _legend(figure, axes[-1], list(histories))
     if title:
         figure.suptitle(title, fontsize=11)
-    return Picture(figure, f"Curves over epochs on validation images. In the end: {', '.join(told)}.")
+    return Picture(figure, f"Curves over epochs{unit}. In the end: {', '.join(told)}.")
 
 
 def draw_image(axis, image):
@@ -331,6 +341,11 @@ def styles(names):
 def _legend(figure, axis, names):
     if len(names) > 1:
         figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9)
+
+
+def _some(rows):
+    if len(rows) == 0:
+        raise ValueError("there is nothing to draw; expected at least one row.")
 
 
 def _unique(rows, key):

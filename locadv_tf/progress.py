@@ -9,17 +9,18 @@ import sys
 from tqdm import tqdm
 
 
-def progress_bar(title, *, total=None, shown=True, unit="image"):
-    """A `tqdm` bar: a context manager with `update(n)`.
+def progress_bar(title, items=None, *, total=None, shown=True, unit="image"):
+    """A `tqdm` bar: around something to go through, or by itself a context manager with `update(n)`.
 
     Args:
         title: what is going on.
+        items: what to go through, or None.
         total: how many units there are, or None if unknown.
         shown: False: no bar.
         unit: what is counted.
     """
     kind = _NotebookBar if "ipykernel" in sys.modules else tqdm
-    return kind(desc=title, total=total, disable=not shown, unit=f" {unit}s", mininterval=0.5, file=sys.stdout)
+    return kind(items, desc=title, total=total, disable=not shown, unit=f" {unit}s", mininterval=0.5, file=sys.stdout)
 
 
 class _NotebookBar(tqdm):

@@ -5,11 +5,13 @@ model behind, `defended.classifier`. The controls are the same class with other 
 `region="full"`, noise training with a `RandomNoise` as its attack, natural training with `share=0`.
 """
 
+import inspect
+
 import keras
 import tensorflow as tf
 
 from locadv_tf import checks
-from locadv_tf.attacks import region_mask
+from locadv_tf.attacks import Attack, region_mask
 from locadv_tf.randomness import fold_in
 
 _LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
@@ -27,6 +29,10 @@ class LocalizedAdversarialTraining(keras.Model):
     with dropout and batch normalization in training mode; a part that `share` leaves empty is not logged); `loss`,
     the objective; and the compiled metrics, in training on the mixed batch, in validation on natural images.
     Validation attacks every image, each time with the same random numbers.
+
+    `EarlyStopping("val_adversarial_accuracy", mode="max")` needs its `mode`: Keras knows only its own metrics'. After
+    `BackupAndRestore` the attack goes on with the random numbers of an uninterrupted run; `Dataset.shuffle`, which is
+    not part of the model, starts over.
 
     Args:
         classifier: a built Keras model, float32 images in [0, 1] to logits. Its weights are trained in place.
@@ -58,6 +64,8 @@ class LocalizedAdversarialTraining(keras.Model):
         checks.model_logits(classifier, keras.KerasTensor(classifier.output_shape))
         checks.choice(region, checks.REGIONS, name="region")
         checks.seed(seed)
+        if not isinstance(attack, Attack):
+            raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1, steps=5, keep='last') say.")
         share = checks.fraction(share, name="share")
         # So that `compile` scales the loss. The layers are asked: a loaded Sequential model forgets its own policy.
         mixed = (x.dtype_policy for x in classifier.layers if x.dtype_policy.name == "mixed_float16")
@@ -83,7 +91,7 @@ class LocalizedAdversarialTraining(keras.Model):
         Raises:
             ValueError: for a loss that expects probabilities.
         """
-        if (isinstance(loss, str) and "crossentropy" in loss) or getattr(loss, "from_logits", True) is False:
+        if loss is not None and not _takes_logits(keras.losses.get(loss) if isinstance(loss, str) else loss):
             raise ValueError(f"loss={loss!r} expects probabilities; {_LEAVES_LOGITS}")
         super().compile(optimizer, loss, **kwargs)
 
@@ -196,6 +204,14 @@ class LocalizedAdversarialTraining(keras.Model):
             for name in ("classifier", "attack")
         }
         return cls(**(config | parts))
+
+
+def _takes_logits(loss):
+    """Whether a loss may be given logits: it has no `from_logits`, or that is on."""
+    if inspect.isfunction(loss):
+        default = inspect.signature(loss).parameters.get("from_logits")
+        return default is None or default.default is not False
+    return getattr(loss, "from_logits", True) is not False
 
 
 def _part(share, image):

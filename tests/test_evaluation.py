@@ -327,3 +327,8 @@ def test_bad_input(change, message):
     arguments = {"model": brightness(), "data": (image, [DARK], mask), "attacks": {"FGSM": FGSM}} | change
     with pytest.raises(ValueError, match=message):
         la.evaluate(**arguments)
+
+
+def test_regions_are_named(natural_model, digits_test):
+    with pytest.raises(ValueError, match="regions is empty"):
+        la.evaluate(natural_model, digits_test, {"fgsm": la.FGSM(eps=0.1)}, regions=())

@@ -251,3 +251,14 @@ def test_no_picture_without_alternative_text(alt):
 def test_no_grid_without_images(rows):
     with pytest.raises(ValueError, match="rows hold no images"):
         plotting.image_grid(rows, alt="Nothing.")
+
+
+def test_nothing_to_draw_is_said():
+    for draw in (plotting.accuracy_bars, plotting.accuracy_over_eps):
+        with pytest.raises(ValueError, match="nothing to draw"):
+            draw([])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plotting.attack_steps([], image=np.zeros((4, 4, 1)), eps=0.1)
+    for histories, keys in (({}, ("loss",)), ({"a": {"loss": [1], "accuracy": [1]}}, ("loss", "accuracy"))):
+        with pytest.raises(ValueError, match="losses only or accuracies only, and at least one history"):
+            plotting.training_curves(histories, keys=keys)

@@ -81,3 +81,8 @@ def test_evaluation_shows_a_bar_per_row(terminal, capsys, natural_model, digits_
     titles = [line.split("\r")[-1].split(":")[0] for line in lines]
     assert titles == ["FGSM, eps = 8/255 · background", "FGSM, eps = 8/255 · full"]
     assert all("100%" in line and "4/4" in line for line in lines)
+
+
+def test_it_goes_through_items(notebook):
+    assert list(progress_bar("letters", "abc", unit="letter")) == ["a", "b", "c"]
+    assert "3/3" in notebook[-1][0]["text/plain"]

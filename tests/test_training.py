@@ -584,3 +584,17 @@ def test_a_gpu_trains_what_the_cpu_trains():
             weights.append(model.get_weights())
     for cpu, gpu in zip(*weights, strict=True):
         np.testing.assert_allclose(gpu, cpu, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "loss", ["SparseCategoricalCrossentropy", keras.losses.sparse_categorical_crossentropy, "categorical_crossentropy"]
+)
+def test_a_loss_with_probabilities_by_default_is_refused_however_it_is_named(loss, tiny_model):
+    defended = la.LocalizedAdversarialTraining(tiny_model(), attack=la.FGSM(eps=0.1))
+    with pytest.raises(ValueError, match="expects probabilities"):
+        defended.compile("adam", loss=loss)
+
+
+def test_the_attack_is_an_object(tiny_model):
+    with pytest.raises(ValueError, match="attack='PGD'; expected an attack object"):
+        la.LocalizedAdversarialTraining(tiny_model(), attack="PGD")
