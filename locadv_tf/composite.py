@@ -72,12 +72,12 @@ def composite(
     checks.choice(backgrounds, ("textures", "cifar10"), name="backgrounds")
     sizes = reading.split_sizes(digits, download=download)
     copies = COPIES if digits == "digits" else 1
-    pasted = sizes | {"train": copies * sizes["train"]}
-    part, start, stop = reading.resolve_split(split, pasted, limit=limit, seed=seed)
+    counts = sizes | {"train": copies * sizes["train"]}
+    part, start, stop = reading.resolve_split(split, counts, limit=limit, seed=seed)
 
     # A row of uniform numbers per image decides everything about it, so a slice of a split equals the same slice of the
     # whole, and only the images that are asked for are drawn. The part's name keeps splits from repeating each other.
-    u = np.random.default_rng([seed, reading.SPLITS.index(part)]).random((pasted[part], 24), dtype=np.float32)
+    u = np.random.default_rng([seed, reading.SPLITS.index(part)]).random((counts[part], 24), dtype=np.float32)
     u = u[start:stop]
     first, last = (start, stop) if copies == 1 else (0, sizes[part])
     grey, labels, _ = reading.read_images(digits, f"{part}[{first}:{last}]", download=download)
