@@ -177,7 +177,7 @@ def fraction(value, *, name, low=0.0, high=1.0):
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
         hint = ""
-        if name in ("eps", "step_size") and isinstance(value, numbers.Real) and 1 < value <= 255:
+        if name in ("eps", "step_size", "value") and isinstance(value, numbers.Real) and 1 < value <= 255:
             hint = f" In grey levels? {value:g}/255 is what you mean."
         raise ValueError(f"{name}={value!r} is out of range; expected a number from {low:g} to {high:g}.{hint}")
     return float(value)
