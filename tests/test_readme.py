@@ -95,3 +95,9 @@ def test_links_and_named_files_exist():
         assert (ROOT / target).exists(), target
     for name in re.findall(r"^\| `(\d\d_\w+)`", README, re.MULTILINE):
         assert (reports.NOTEBOOKS / f"{name}.ipynb").exists()
+
+
+def test_every_module_has_its_place_in_the_readme():
+    named = set(re.findall(r"`(\w+\.py)`", README))
+    there = {path.name for path in (ROOT / "locadv_tf").glob("*.py")} - {"__init__.py"}
+    assert there == named & there
