@@ -6,13 +6,18 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test lint lab clean
+.PHONY: report test bench lint lab clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
+
+# The peers are no part of the environment until they are asked for.
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[peers]' >&2
+	$(BIN)/locadv bench
 
 lint: $(READY)
 	$(BIN)/ruff check .

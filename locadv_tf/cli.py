@@ -10,6 +10,8 @@ import yaml
 
 from locadv_tf import reports, sweeps
 
+BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
+
 
 def main(argv=None):
     """Runs the command line; returns the exit status: 0, 1 (something failed) or 2 (bad arguments)."""
@@ -57,6 +59,13 @@ def parser():
 
     command = _command(commands, "collect", _collect, "make one table of the reports below a folder (CSV and HTML)")
     command.add_argument("folder", help="a sweep's folder")
+
+    if BENCHMARKS.is_dir():  # it belongs to the clone, as the notebooks do
+        sys.path.insert(0, str(BENCHMARKS))  # where the contestants' processes find it, too
+        import bench
+
+        command = _command(commands, "bench", bench.run, "time the kit and its peers side by side")
+        bench.add_arguments(command)
     return top
 
 

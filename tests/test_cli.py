@@ -8,7 +8,7 @@ import pytest
 from locadv_tf import cli, reports, sweeps
 
 
-@pytest.mark.parametrize("command", [[], ["report"], ["sweep"], ["collect"]])
+@pytest.mark.parametrize("command", [[], ["report"], ["sweep"], ["collect"], ["bench"]])
 def test_help_is_complete(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([*command, "--help"])

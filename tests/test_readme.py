@@ -41,12 +41,14 @@ def test_every_command_is_of_a_kind_that_is_tried_below():
     assert [command for command in COMMANDS if not command.startswith(tried)] == []
 
 
-@pytest.mark.parametrize("target", ["report", "test", "lab", "lint"])
+@pytest.mark.parametrize("target", ["report", "test", "lab", "lint", "bench"])
 def test_make_targets(target):
     ready = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout  # fmt: skip
-    assert {"report": "locadv report", "test": "pytest", "lab": "jupyter lab", "lint": "ruff"}[target] in ready
+    assert {"report": "locadv report", "test": "pytest", "lab": "jupyter lab", "lint": "ruff", "bench": "locadv bench"}[
+        target
+    ] in ready
 
 
 @pytest.mark.parametrize("command", commands("locadv "))
