@@ -98,12 +98,13 @@ def run_attack(
         >>> result.images.shape, len(result)
         ((16, 28, 28, 1), 16)
     """
+    kept = _KEPT | {"best_image"} if keep_images else _KEPT
     finished = []
     stream = attack_stream(model, data, attack, region=region, seed=seed, stop=stop, batch_size=batch_size)
     try:
         with progress_bar(str(attack), total=length(data), shown=progress) as bar:
             for jobs in stream:
-                finished.append(jobs if keep_images else {name: jobs[name] for name in jobs if "image" not in name})
+                finished.append({name: jobs[name] for name in kept})
                 bar.update(_size(jobs))
     except BaseException as stopped:  # an interrupt, or bad data late in a stream
         stopped.partial = _result(finished, keep_images)
@@ -236,7 +237,10 @@ class _Compiled(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _compiled(model, shape):
-    """The compiled functions of one model and image shape: any number of images, any budget, no retracing."""
+    """The compiled functions of one model and image shape: any number of images, any budget, no retracing.
+
+    They follow the model's weights, but not a layer that is exchanged later: clone the model for that.
+    """
     images, masks = tf.TensorSpec((None, *shape)), tf.TensorSpec((None, *shape[:2], 1), tf.bool)
     labels, numbers = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None])
     flags, scalar = tf.TensorSpec([None], tf.bool), tf.TensorSpec([])
@@ -320,9 +324,8 @@ def _result(finished, keep_images):
         images = np.zeros((0, 0, 0, 0), np.float32) if keep_images else None
         flags = nothing.astype(bool)
         return AttackResult(nothing.astype(int), images, flags, nothing, nothing, flags, flags, nothing, 0)
-    jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0] if name in _KEPT}
-    order = np.argsort(jobs["index"])
-    jobs = _take(jobs, order)
+    jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0]}
+    jobs = _take(jobs, np.argsort(jobs["index"]))
     with np.errstate(invalid="ignore"):  # 0 / 0 where an image took no step
         clipped = jobs["clipped_steps"] / jobs["evaluations"]
     return AttackResult(
@@ -338,5 +341,6 @@ def _result(finished, keep_images):
     )
 
 
-_KEPT = {"index", "best_image", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite"}
-_KEPT |= {"clipped_steps", "evaluations"}
+# What a result is made of: a number per image. Images, masks and points are let go.
+_KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "clipped_steps"}
+_KEPT |= {"evaluations"}

@@ -65,7 +65,8 @@ def evaluate(
         attacks: dictionary from a name of your choice to an attack object.
         regions: which regions each attack gets, of `"background"`, `"foreground"` and `"full"`.
         seed: integer that all random numbers follow from.
-        stop: `"worst"`: whole budget, with the loss; `"fooled"`: several times faster, same accuracies, no loss.
+        stop: `"worst"`: whole budget, with the loss; `"fooled"`: same accuracies, no loss, and the faster
+            the more images are fooled.
         batch_size: how many images are attacked at a time.
         progress: show a progress bar per row.
 

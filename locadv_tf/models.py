@@ -41,7 +41,7 @@ def small_cnn(input_shape, num_classes, *, seed=0):
 
 
 def colour_cnn(input_shape, num_classes, *, seed=0):
-    """A deeper classifier for colour images: three convolutions with pooling, more than ten times the work of `small_cnn`.
+    """A deeper classifier for colour images: three convolutions with pooling, over ten times the work of `small_cnn`.
 
     Args, returns and errors are those of `small_cnn`.
 

@@ -411,3 +411,11 @@ def test_bad_images_late_in_an_array_stop_it_before_any_work_and_in_a_stream_kee
     with pytest.raises(ValueError, match="NaN") as raised:
         la.run_attack(natural_model, stream, attack, batch_size=8)
     assert 0 < len(raised.value.partial) < 40
+
+
+@pytest.mark.parametrize("keep_images", [True, False])
+def test_what_is_kept_of_a_finished_image(keep_images, model, data, monkeypatch):
+    """Numbers alone, or numbers and the attacked image: no mask, no natural image, no point on the way."""
+    monkeypatch.setattr(engine, "_result", lambda finished, _: finished)
+    for part in la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16):
+        assert {name for name, values in part.items() if values.ndim > 1} == ({"best_image"} if keep_images else set())
