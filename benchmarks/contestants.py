@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf.attacks import loss_and_gradient
+from locadv_tf.objectives import respond_with_gradient
 
 BATCH = 128
 
@@ -99,7 +99,7 @@ def attack_cleverhans(task):
 def floor_attack(task):
     """Bare compiled forward + input-gradient passes, as many as the kit needs, and one forward pass over all images."""
     model, (x, y, _) = task["model"], task["data"]
-    passes = tf.function(lambda x, y: loss_and_gradient(model, x, y), autograph=False)
+    passes = tf.function(lambda x, y: respond_with_gradient(model, x, y), autograph=False)
     forward = tf.function(lambda x: model(x, training=False), autograph=False)
     needed = attack_kit(task)()["gradient_evaluations"]
     batch = tf.constant(x[:BATCH]), tf.constant(y[:BATCH], tf.int64)
@@ -142,7 +142,7 @@ def floor_train(task):
     model, (x, y, _) = task["model"], task["data"]
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_weights)
-    passes = tf.function(lambda x, y: loss_and_gradient(model, x, y), autograph=False)
+    passes = tf.function(lambda x, y: respond_with_gradient(model, x, y), autograph=False)
 
     def step(x, y):
         with tf.GradientTape() as tape:

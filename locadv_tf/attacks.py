@@ -1,10 +1,12 @@
 """The method itself: attacks that may change an image only where a mask allows it.
 
-FGSM (Goodfellow et al. 2015, arXiv:1412.6572, eq. 1) and PGD (Madry et al. 2018, arXiv:1706.06083, eq. 4) for the
-L-infinity norm, with the mask m of Rothberg et al. (2019, arXiv:1909.04779): m = 1 where the attack may change the
-pixel. With m = 1 everywhere they are the attacks of the textbooks. `RandomNoise` is their control.
+FGSM (Goodfellow et al. 2015, arXiv:1412.6572, eq. 1) and PGD (Madry et al. 2018, arXiv:1706.06083, eq. 4), with the
+mask m of Rothberg et al. (2019, arXiv:1909.04779): m = 1 where the attack may change the pixel. With m = 1 everywhere
+they are the attacks of the textbooks. `RandomNoise` is their control. `apgd.py` and `square.py` hold stronger ones,
+`autoattack.py` puts them together.
 
-One loop serves stepping through it in a notebook, `tf.function`, XLA and `train_step`.
+One loop serves stepping through it in a notebook, `tf.function`, XLA and `train_step`; the engine runs the same steps,
+image by image.
 """
 
 import dataclasses
@@ -14,12 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import checks, norms, objectives
 from locadv_tf.randomness import fold_in, uniform
-
-# The gradient of a confident model underflows to zero in float16, and sign(0) = 0 stops the attack. A power of two
-# changes no float32 gradient's sign.
-GRADIENT_SCALE = 2.0**12
 
 
 class Point(NamedTuple):
@@ -33,15 +31,30 @@ class Point(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attack:
-    """What the attacks share: the call, the loop over restarts and steps, and how they are saved."""
+    """What the attacks share: the call, the loop over restarts and steps, and how they are saved.
+
+    An attack runs on two dictionaries of tensors with an entry per image. `fixed`: `image`, `label`, `mask`, `eps` and
+    `alpha` (scalars or `(N, 1, 1, 1)`), `steps` and `key` (see `randomness.py`), and `target` if there is one.
+    `moving`: the point `x`, the count of steps `k`, the best `Point` so far, and what the method remembers.
+    """
 
     eps: float
 
+    # What a subclass may replace.
+    steps = 1
+    restarts = 1
+    random_start = False
+    keep = "best"
+    norm = "linf"
+    loss = "cross-entropy"
+    uses_gradient = True
+
     def __post_init__(self):
-        object.__setattr__(self, "eps", checks.fraction(self.eps, name="eps"))
+        low, high = (0.0, 1.0) if self.norm == "linf" else (0.0, float("inf"))
+        object.__setattr__(self, "eps", checks.fraction(self.eps, name="eps", low=low, high=high))
 
     def __str__(self):
-        return f"{self.name}, eps = {eps_255(self.eps)}"
+        return f"{self.name}, eps = {eps_255(self.eps) if self.norm == 'linf' else f'{self.eps:.4g} (L2)'}"
 
     def get_config(self):
         """The constructor's arguments, as `keras.saving` wants them."""
@@ -50,6 +63,26 @@ class Attack:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+    @property
+    def members(self):
+        """The attacks that it consists of, one after the other: itself, unless it is an ensemble."""
+        return (self,)
+
+    @property
+    def runs(self):
+        """How often an image is attacked from a start point."""
+        return self.restarts
+
+    @property
+    def alpha(self):
+        """The step size."""
+        return self.step_size_at(self.eps)
+
+    @property
+    def structure(self):
+        """This attack with its numbers taken out, which travel in `fixed`: what a compiled step depends on."""
+        return self
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, model, image, label, *, mask=None, seed=0, target=None):
@@ -73,6 +106,8 @@ class Attack:
         checks.images(image)
         checks.seed(seed)
         mask = tf.ones_like(image[..., :1]) if mask is None else checks.masks(mask, image)
+        if target is not None and any(getattr(member, "targets", 0) for member in self.members):
+            raise ValueError(f"{self.name} aims at each wrong class in turn; expected target=None.")
         if tf.executing_eagerly():  # inside a graph no value is there to look at
             classes = checks.model_logits(model, model(image[:8], training=False))
             checks.labels(label, image, num_classes=classes)
@@ -86,7 +121,7 @@ class Attack:
         return self.search(model, image, label, mask, seed=seed, index=index, target=target).image
 
     def search(self, model, image, label, mask, *, seed, index, target=None):
-        """The loop: `restarts` times from a start point through `steps` steps. No checks; tensors only.
+        """The loop: from each start point through all steps, again for each restart. No checks; tensors only.
 
         Args:
             model, image: as in a call.
@@ -96,62 +131,86 @@ class Attack:
         Returns:
             A `Point`. With `keep="last"` its `loss` and `fooled` are not filled in.
         """
-        start = start_function(type(self), self.random_start)
-
-        def one_restart(restart, best):
-            x = start(image, mask, self.eps, seed=seed, index=index, restart=restart)
-
-            def one_step(k, x, best):
-                loss, fooled, gradient = loss_and_gradient(model, x, label, target)
-                best = best._replace(nonfinite=best.nonfinite | ~all_finite(gradient))
-                if self.keep == "best":
-                    best = better(best, x, loss, fooled, eligible=k > 0)  # the start is no candidate
-                return k + 1, step(x, gradient, image, mask, self.eps, self.alpha), best
-
-            _, x, best = tf.while_loop(lambda k, *_: k < self.steps, one_step, (tf.constant(0), x, best))
-            if self.keep == "best":
-                best = better(best, x, *loss_and_fooled(model, x, label, target))
-            else:
-                best = best._replace(image=x)
-            return restart + 1, best
-
         nobody = tf.zeros_like(label, tf.bool)
         best = Point(image, tf.fill(tf.shape(label), -float("inf")), nobody, nobody)
-        _, best = tf.while_loop(lambda r, _: r < self.restarts, one_restart, (tf.constant(0), best))
+        given = {"image": image, "label": label, "mask": mask}
+        if target is not None:
+            given["target"] = target
+        first = 0
+        for attack in self.members:
+            best = attack._search(model, given, best, seed, index, first)
+            first += attack.runs
         return Point(*map(tf.stop_gradient, best))
 
+    def _search(self, model, given, best, seed, index, first):
+        numbers = {"eps": self.eps, "alpha": self.alpha, "steps": self.steps}
 
-@keras.saving.register_keras_serializable("locadv_tf")
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FGSM(Attack):
-    """The fast gradient sign method: one step of size `eps` uphill (Goodfellow et al. 2015, eq. 1), in the mask.
+        def one_restart(restart, best):
+            fixed = given | numbers | {"key": image_key(seed, index, first + restart)}
+            moving = self.begin(model, fixed, restart, random_start=self.random_start)
+            moving |= {"k": tf.constant(0), "best": best}
 
-    x_adv = x + m · eps · sign(∇_x L(x, y))
+            def one_step(moving):
+                return (self.advance(model, fixed, moving, keep=self.keep),)
 
-    Args:
-        eps: the budget, in pixel units of [0, 1].
+            (moving,) = tf.while_loop(lambda moving: moving["k"] < self.steps, one_step, (moving,))
+            if self.keep == "best":
+                best = self.judge(model, fixed, moving)
+            else:
+                best = moving["best"]._replace(image=moving["x"])
+            return restart + 1, best
 
-    Raises:
-        ValueError: if `eps` is not in [0, 1].
+        _, best = tf.while_loop(lambda r, _: r < self.runs, one_restart, (tf.constant(0), best))
+        return best
 
-    Example:
-        >>> print(FGSM(eps=8 / 255))
-        FGSM, eps = 8/255
-    """
+    # The parts of the loop. The engine runs the same parts.
 
-    steps = 1
-    restarts = 1
-    random_start = False
-    keep = "last"  # its one point is the best and the last
+    def begin(self, model, fixed, restart, *, random_start):
+        """The start: a dictionary of the point `x` and what the method remembers from step to step."""
+        x = self.start(fixed) if random_start else tf.identity(fixed["image"])
+        return {"x": x} | self.remember(model, fixed, restart, x)
 
-    @property
-    def name(self):
-        return "FGSM"
+    def advance(self, model, fixed, moving, *, keep="best"):
+        """A look at the point `x`, which may be the best so far, and one step from there."""
+        seen = self.look(model, fixed, moving)
+        best, k = moving["best"], moving["k"]
+        if seen.gradient is not None:
+            best = best._replace(nonfinite=best.nonfinite | ~all_finite(seen.gradient))
+        if keep == "best":
+            best = better(best, moving["x"], seen.loss, seen.fooled, eligible=k > 0)  # the start is no candidate
+        raw, moved = self.move(fixed, moving, seen)
+        if "cut" in moving:
+            moved["cut"] = moving["cut"] + norms.cut_share(raw, fixed["mask"])
+        return moving | moved | {"k": k + 1, "best": best}
 
-    @property
-    def alpha(self):
-        """The step size."""
-        return self.eps
+    def look(self, model, fixed, moving):
+        """What the model says at the point `x`, an `objectives.Response`."""
+        ask = objectives.respond_with_gradient if self.uses_gradient else objectives.respond
+        options = {"climb": self.loss, "aim": moving.get("aim")}
+        return ask(model, moving["x"], fixed["label"], fixed.get("target"), **options)
+
+    def judge(self, model, fixed, moving):
+        """The best `Point`, the last one included, which has had no look yet."""
+        last = objectives.respond(model, moving["x"], fixed["label"], fixed.get("target"))
+        return better(moving["best"], moving["x"], last.loss, last.fooled)
+
+    # What makes an attack: how far it steps, where it starts, what it remembers, how it moves.
+
+    def step_size_at(self, eps):
+        """The step size for a budget, a number or an array."""
+        return 0.0 * eps
+
+    def start(self, fixed):
+        """A random start point, `(N, H, W, C)`."""
+        return norms.random_point(fixed["image"], fixed["mask"], fixed["eps"], fixed["key"], self.norm)
+
+    def remember(self, model, fixed, restart, x):
+        """What the method remembers from step to step: a dictionary of tensors with an entry per image."""
+        return {}
+
+    def move(self, fixed, moving, seen):
+        """One step: where it leads before budget and range cut it, and what of `moving` is new, `x` included."""
+        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -159,24 +218,31 @@ class FGSM(Attack):
 class PGD(Attack):
     """Projected gradient descent on the negative loss (Madry et al. 2018, eq. 4), in the mask.
 
-    x^{k+1} = Π( x^k + m · alpha · sign(∇_x L(x^k, y)) ), Π the projection on the eps-ball around x and on [0, 1].
+    x^{k+1} = Π( x^k + m · alpha · sign(∇_x L(x^k, y)) ), Π the projection on the eps-ball around x and on [0, 1]. With
+    `norm="l2"` the gradient, restricted to the mask, is divided by its length instead.
 
     Args:
-        eps: the budget, in pixel units of [0, 1].
+        eps: the budget, in pixel units of [0, 1]: per pixel, or with `norm="l2"` the length of the whole change.
         steps: how many steps, at least 1.
         step_size: alpha; None: 2.5 eps / steps.
-        random_start: start at a uniformly random point of the ball (else at the image).
+        random_start: start at a random point of the ball (else at the image).
         restarts: how often to start anew; more than one needs `random_start` and `keep="best"`.
         keep: `"best"` returns per image the best point that the steps reached (fooled before not fooled, then the
             higher loss); `"last"` the last one, as in the paper and in training.
+        norm: `"linf"` or `"l2"`.
+        loss: what is climbed: `"cross-entropy"`, `"margin"` (Carlini & Wagner 2017) or `"dlr"` (Croce & Hein 2020).
+            Points are compared by cross-entropy whatever is climbed.
+        momentum: μ of Dong et al. (2018, arXiv:1710.06081, eq. 6), g^{k+1} = μ g^k + ∇/‖∇‖₁, the norm in the mask.
 
     Raises:
-        ValueError: for a budget, step size or count out of range, or restarts that could change nothing.
+        ValueError: for a budget, step size, count, norm or loss out of range, or restarts that could change nothing.
 
     Example:
         >>> attack = PGD(eps=0.1, steps=20)
         >>> print(attack, "· step size", attack.alpha)
         PGD-20, eps = 25.5/255 · step size 0.0125
+        >>> print(PGD(eps=1.5, norm="l2", loss="margin", momentum=0.9))
+        PGD-10 (margin, momentum 0.9), eps = 1.5 (L2)
     """
 
     steps: int = 10
@@ -184,14 +250,20 @@ class PGD(Attack):
     random_start: bool = True
     restarts: int = 1
     keep: str = "best"
+    norm: str = "linf"
+    loss: str = "cross-entropy"
+    momentum: float = 0.0
 
     def __post_init__(self):
+        checks.choice(self.norm, norms.NORMS, name="norm")
         super().__post_init__()
+        checks.choice(self.loss, objectives.LOSSES, name="loss")
+        checks.fraction(self.momentum, name="momentum")
         checks.count(self.steps, name="steps")
         checks.count(self.restarts, name="restarts")
         checks.choice(self.keep, ("best", "last"), name="keep")
         if self.step_size is not None:
-            checks.fraction(self.step_size, name="step_size")
+            checks.fraction(self.step_size, name="step_size", high=1.0 if self.norm == "linf" else float("inf"))
         if self.restarts > 1 and not (self.random_start and self.keep == "best"):
             raise ValueError(
                 f"restarts={self.restarts} needs random_start=True and keep='best': every restart would else "
@@ -200,12 +272,74 @@ class PGD(Attack):
 
     @property
     def name(self):
-        return f"PGD-{self.steps}" + (f"×{self.restarts}" if self.restarts > 1 else "")
+        extras = [self.loss] if self.loss != "cross-entropy" else []
+        extras += [f"momentum {self.momentum:g}"] if self.momentum else []
+        name = f"PGD-{self.steps}" + (f" ({', '.join(extras)})" if extras else "")
+        return name + (f"×{self.restarts}" if self.restarts > 1 else "")
+
+    def step_size_at(self, eps):
+        return 2.5 * eps / self.steps if self.step_size is None else 0.0 * eps + self.step_size
 
     @property
-    def alpha(self):
-        """The step size in use."""
-        return 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+    def structure(self):
+        return PGD(eps=0.0, norm=self.norm, loss=self.loss, momentum=self.momentum)
+
+    def remember(self, model, fixed, restart, x):
+        return {"velocity": tf.zeros_like(x)} if self.momentum else {}
+
+    def move(self, fixed, moving, seen):
+        gradient, mask, memory = seen.gradient, fixed["mask"], {}
+        if self.momentum:
+            finite = tf.math.is_finite(gradient)
+            inside = tf.where(finite & mask, gradient, 0.0)
+            length = tf.reduce_sum(tf.abs(inside), axis=[1, 2, 3], keepdims=True)
+            memory["velocity"] = self.momentum * moving["velocity"] + tf.math.divide_no_nan(inside, length)
+            gradient = tf.where(finite, memory["velocity"], gradient)  # a pixel without a finite gradient stays
+        raw = moving["x"] + fixed["alpha"] * norms.direction(gradient, mask, self.norm)
+        return raw, memory | {"x": norms.project(raw, fixed["image"], mask, fixed["eps"], self.norm)}
+
+
+@keras.saving.register_keras_serializable("locadv_tf")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FGSM(Attack):
+    """The fast gradient sign method: one step of size `eps` uphill (Goodfellow et al. 2015, eq. 1), in the mask.
+
+    x_adv = x + m · eps · sign(∇_x L(x, y)): PGD with one step of that size from the image itself. With `norm="l2"` it
+    is the fast gradient method, a step of length `eps` along the gradient.
+
+    Args:
+        eps: the budget, in pixel units of [0, 1]: per pixel, or with `norm="l2"` the length of the whole change.
+        norm: `"linf"` or `"l2"`.
+
+    Raises:
+        ValueError: if `eps` is not in [0, 1] (for `"l2"`: negative).
+
+    Example:
+        >>> print(FGSM(eps=8 / 255))
+        FGSM, eps = 8/255
+    """
+
+    norm: str = "linf"
+
+    keep = "last"  # its one point is the best and the last
+
+    def __post_init__(self):
+        checks.choice(self.norm, norms.NORMS, name="norm")
+        super().__post_init__()
+
+    @property
+    def name(self):
+        return "FGSM"
+
+    def step_size_at(self, eps):
+        return eps
+
+    @property
+    def structure(self):
+        return PGD(eps=0.0, norm=self.norm)
+
+    def move(self, fixed, moving, seen):
+        return self.structure.move(fixed, moving, seen)
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -231,7 +365,6 @@ class RandomNoise(Attack):
 
     steps = 0
     random_start = True
-    alpha = 0.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -245,64 +378,19 @@ class RandomNoise(Attack):
     def keep(self):
         return "last" if self.restarts == 1 else "best"
 
+    @property
+    def structure(self):
+        return RandomNoise(eps=0.0)
 
-# The parts of the loop. The engine runs the same parts, image by image.
-
-
-def loss_and_gradient(model, x, label, target=None):
-    """One forward and one backward pass at `x`.
-
-    Returns:
-        The loss that the attack raises, float32 `(N,)` (cross-entropy of the label, or minus that of the target);
-        whether `x` fools the model, bool `(N,)`; and the gradient, float32 `(N, H, W, C)`, times `GRADIENT_SCALE`.
-
-    Raises:
-        ValueError: for a model that cuts the gradient off: zeros in its place would pass for robustness.
-    """
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        loss, fooled = loss_and_fooled(model, x, label, target)
-        total = GRADIENT_SCALE * tf.reduce_sum(loss)  # a sum: no image's gradient depends on its neighbours
-    gradient = tape.gradient(total, x)
-    if gradient is None:
-        raise ValueError(
-            "no gradient flows from the loss back to the image; expected a model that is differentiable in its input. "
-            "Is there a tf.round, tf.argmax, tf.stop_gradient or NumPy in it? Attack a differentiable stand-in: see "
-            "notebooks/05_evaluation_pitfalls.ipynb."
-        )
-    return loss, fooled, gradient
+    def start(self, fixed):
+        image = fixed["image"]
+        coins = tf.sign(uniform(tf.shape(image), fixed["key"]) - 0.5)
+        return norms.project(image + fixed["eps"] * coins, image, fixed["mask"], fixed["eps"])
 
 
-def loss_and_fooled(model, x, label, target=None):
-    """One forward pass at `x`: the first two results of `loss_and_gradient`."""
-    logits = model(x, training=False)  # batch-norm statistics do not move and dropout is off
-    checks.model_logits(model, logits)
-    logits = tf.cast(logits, tf.float32)
-    predicted = tf.argmax(logits, axis=-1)
-    if target is None:
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits)
-        return loss, (predicted != label) | ~tf.math.is_finite(loss)  # NaN logits are no right answer
-    return -tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits), predicted == target
-
-
-def step(x, gradient, image, mask, eps, alpha):
-    """One step of size `alpha` along the gradient's sign, projected; a pixel without a finite gradient stays."""
-    direction = tf.where(tf.math.is_finite(gradient), tf.sign(gradient), 0.0)
-    return project(x + alpha * direction, image, mask, eps)
-
-
-def clipped_share(x, gradient, mask, alpha):
-    """Per image the share of the mask's pixels whose step leads out of [0, 1] and is cut there, float32 `(N,)`."""
-    moved = x + alpha * tf.sign(gradient)
-    cut = tf.cast(mask & ((moved < 0.0) | (moved > 1.0)), tf.float32)
-    area = tf.reduce_sum(tf.cast(mask, tf.float32), axis=[1, 2, 3]) * tf.cast(tf.shape(x)[-1], tf.float32)
-    return tf.math.divide_no_nan(tf.reduce_sum(cut, axis=[1, 2, 3]), area)
-
-
-def project(x, image, mask, eps):
-    """Π: to the eps-ball around `image`, to [0, 1], and back to `image`, bit for bit, where the mask is 0."""
-    x = tf.clip_by_value(x, image - eps, image + eps)
-    return tf.where(mask, tf.clip_by_value(x, 0.0, 1.0), image)
+def image_key(seed, index, restart):
+    """What an image's random numbers in one restart follow from, uint32 `(N,)`."""
+    return fold_in(fold_in(fold_in(0, seed), index), restart)
 
 
 def better(best, x, loss, fooled, eligible=True):
@@ -316,18 +404,9 @@ def better(best, x, loss, fooled, eligible=True):
     )
 
 
-def start_function(kind, random_start):
-    """Where an attack of this class starts: `(image, mask, eps, *, seed, index, restart)` to a point `(N, H, W, C)`."""
-    if not random_start:
-        return lambda image, *_, **__: tf.identity(image)
-    coins = issubclass(kind, RandomNoise)
-
-    def start(image, mask, eps, *, seed, index, restart):
-        noise = uniform(tf.shape(image), fold_in(fold_in(fold_in(0, seed), index), restart))
-        noise = tf.sign(noise - 0.5) if coins else 2.0 * noise - 1.0
-        return project(image + eps * noise, image, mask, eps)
-
-    return start
+def all_finite(gradient):
+    """Whether every entry of an image's gradient is finite, bool `(N,)`."""
+    return tf.reduce_all(tf.math.is_finite(gradient), axis=[1, 2, 3])
 
 
 def region_mask(mask, region):
@@ -347,11 +426,6 @@ def region_mask(mask, region):
     checks.choice(region, checks.REGIONS, name="region")
     mask = tf.cast(mask, tf.bool)
     return {"background": mask, "foreground": ~mask, "full": tf.ones_like(mask)}[region]
-
-
-def all_finite(gradient):
-    """Whether every entry of an image's gradient is finite, bool `(N,)`."""
-    return tf.reduce_all(tf.math.is_finite(gradient), axis=[1, 2, 3])
 
 
 def eps_255(eps):

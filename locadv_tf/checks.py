@@ -4,6 +4,7 @@ Shapes and dtypes are always checked; values only where they are concrete (eager
 nothing here slows a compiled training step down.
 """
 
+import math
 import numbers
 
 import keras
@@ -175,11 +176,13 @@ def fraction(value, *, name, low=0.0, high=1.0):
         ...
         ValueError: eps=8 is out of range; expected a number from 0 to 1. In grey levels? 8/255 is what you mean.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high:
+        wanted = f"number from {low:g} to {high:g}" if math.isfinite(high) else f"finite number, at least {low:g}"
         hint = ""
         if name in ("eps", "step_size", "value") and isinstance(value, numbers.Real) and 1 < value <= 255:
             hint = f" In grey levels? {value:g}/255 is what you mean."
-        raise ValueError(f"{name}={value!r} is out of range; expected a number from {low:g} to {high:g}.{hint}")
+        raise ValueError(f"{name}={value!r} is out of range; expected a {wanted}.{hint}")
     return float(value)
 
 

@@ -8,7 +8,8 @@ batch when it is fooled or has taken all its steps, and a waiting one takes its 
                                 └────────────────── the next restart, if not fooled ────────────┘
 
 Every image passes through the same points as in the plain loop (its random numbers follow from the seed and its
-index alone), so the verdicts are those of the plain loop, whatever the batch.
+index alone), so the verdicts are those of the plain loop, whatever the batch. The batch stays on the device from step
+to step; only who is fooled comes back.
 """
 
 import dataclasses
@@ -19,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import attacks, checks
+from locadv_tf import checks, objectives
+from locadv_tf.attacks import Attack, Point, better, image_key, region_mask
 from locadv_tf.batches import batches, length
 from locadv_tf.progress import progress_bar
 
@@ -38,6 +40,7 @@ class AttackResult:
         nonfinite: bool `(N,)`: some gradient on the way was NaN or infinite.
         clipped: float32 `(N,)`: share of the mask's pixel steps that the range [0, 1] cut short; NaN without a step.
         gradient_evaluations: int: forward and backward passes, summed over the images.
+        queries: int: points that an attack without a gradient asked about, summed over the images.
     """
 
     index: np.ndarray
@@ -49,6 +52,7 @@ class AttackResult:
     nonfinite: np.ndarray
     clipped: np.ndarray
     gradient_evaluations: int
+    queries: int
 
     def __len__(self):
         return len(self.fooled)
@@ -112,185 +116,255 @@ def run_attack(
     return _result(finished, keep_images)
 
 
-def attack_stream(model, data, attack, *, region="background", seed=0, stop="fooled", batch_size=128):
+def attack_stream(model, data, attack, *, region="background", seed=0, stop="fooled", batch_size=128, eps=None):
     """The engine: yields finished images, a few at a time and in the order in which they finish.
 
-    Args are those of `run_attack`.
+    Args are those of `run_attack`, and
+        eps: float32 `(N,)`, a budget per image in place of the attack's own, each above 0; None: the attack's.
 
     Yields:
         A dictionary of NumPy arrays with one entry per finished image: `index` (its position in the input), `image`,
         `label`, `mask`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
-        `clipped_steps` (the sum over its steps of the share of pixels that were clipped) and `evaluations`.
+        `cut` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
     """
-    if not isinstance(attack, attacks.Attack):
+    if not isinstance(attack, Attack):
         raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1) say.")
     checks.seed(seed)
     checks.choice(region, checks.REGIONS, name="region")
     checks.choice(stop, ("fooled", "worst"), name="stop")
     checks.count(batch_size, name="batch_size")
-    return _attack_stream(model, data, attack, region, seed, stop, batch_size)
+    return _attack_stream(model, data, attack, region, seed, stop, batch_size, eps)
 
 
-def _attack_stream(model, data, attack, region, seed, stop, batch_size):
+def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
+    jobs = _arrivals(model, data, region, batch_size, attack.eps if eps is None else eps)
+    first = 0
+    for member in attack.members:  # an ensemble is a chain of streams
+        jobs = _run(model, jobs, member, seed, first, stop, batch_size)
+        first += member.runs
+    for finished in jobs:
+        best = {f"best_{name}": finished["best"]._asdict()[name] for name in ("image", "loss", "fooled")}
+        yield {name: finished[name] for name in _PASSED_ON} | best | {"nonfinite": finished["best"].nonfinite}
+
+
+def _run(model, arrivals, attack, seed, first, stop, batch_size):
+    """One attack on a stream of jobs; its restarts are numbered from `first` on."""
     steps = attack.steps if attack.eps > 0 else 0  # eps = 0 is the natural image: nothing to search
-    eps, alpha = np.float32(attack.eps), np.float32(attack.alpha)
-    chunks = _checked_chunks(model, data, batch_size, region)
     waiting = batch = reached = None  # jobs before their first step, on their way, and after their last step
-    first = 0  # the position in the input of the next chunk's first image
+    more = True
 
     while True:
-        while _size(waiting) + _size(batch) < batch_size and (chunk := next(chunks, None)) is not None:
-            jobs = _admit(model, *chunk, first)
-            first += _size(jobs)
-            wrong = ~jobs["natural_correct"] & (stop == "fooled")
-            if wrong.any():
-                yield _take(jobs, wrong)
-            waiting = _join(waiting, _start(attack, _take(jobs, ~wrong), seed, restart=0))
-
-        room = batch_size - _size(batch)
-        if room and _size(waiting):
-            enters = np.arange(_size(waiting)) < room
-            batch, waiting = _join(batch, _take(waiting, enters)), _take(waiting, ~enters)
-
-        if _size(batch) and steps:
-            _advance(model, batch, eps, alpha)
-            done = batch["best_fooled"] & (stop == "fooled")
+        while more and _size(waiting) + _size(batch) < batch_size:
+            if (jobs := next(arrivals, None)) is None:
+                more = False
+                break
+            done = jobs["best"].fooled & (stop == "fooled")
             if done.any():
-                yield _take(batch, done)
-                batch = _take(batch, ~done)
-        if _size(batch) and (last := batch["k"] == steps).any():
-            reached, batch = _join(reached, _take(batch, last)), _take(batch, ~last)
+                yield _take(jobs, done)
+            waiting = _join(waiting, _take(jobs, ~done) | {"restart": np.zeros(np.sum(~done), np.int32)})
+
+        if _size(waiting) and (room := batch_size - _size(batch)):
+            batch = _enter(model, attack, batch, _take(waiting, slice(room)), seed, first)
+            waiting = _take(waiting, slice(room, None))
+
+        if _size(batch):
+            if steps:
+                batch = batch.advanced()
+            fooled = batch.moving["best"].fooled.numpy() & (stop == "fooled")
+            if (leaves := fooled | (batch.k == steps)).any():
+                jobs, batch = _leave(batch, leaves, "evaluations" if attack.uses_gradient else "queries")
+                if (done := fooled[leaves]).any():
+                    yield _take(jobs, done)
+                reached = _join(reached, _take(jobs, ~done))
 
         # The points behind the last step need a verdict but no gradient: they are judged together.
         if _size(reached) >= batch_size or (_size(reached) and not _size(batch) and not _size(waiting)):
             _judge(model, reached)
-            done = (reached["best_fooled"] & (stop == "fooled")) | (reached["restart"] + 1 == attack.restarts)
+            done = (reached["restart"] + 1 == attack.runs) | (reached["best"].fooled & (stop == "fooled"))
             if done.any():
                 yield _take(reached, done)
-            survivors, reached = _take(reached, ~done), None
-            for restart in np.unique(survivors["restart"]):
-                group = _take(survivors, survivors["restart"] == restart)
-                waiting = _join(waiting, _start(attack, group, seed, restart + 1))
-        if not (_size(waiting) or _size(batch) or _size(reached)) and chunk is None:
+            again, reached = _take(reached, ~done), None
+            waiting = _join(waiting, again | {"restart": again["restart"] + 1})
+        if not (more or _size(waiting) or _size(batch) or _size(reached)):
             return
 
 
-# What happens to jobs: dictionaries of arrays, one entry per image.
+# What happens to jobs: dictionaries of arrays with an entry per image.
 
 
-def _admit(model, image, label, mask, first):
-    """New jobs with their natural verdict; a natural error is also their best point so far."""
-    loss, fooled = (value.numpy() for value in _compiled(model, image.shape[1:]).judge(image, label))
-    n = len(image)
-    return {
-        "index": np.arange(first, first + n),
-        "image": image,
-        "label": label,
-        "mask": mask,
-        "natural_loss": loss,
-        "natural_correct": ~fooled,
-        "best_image": image,
-        "best_loss": np.where(fooled, loss, -np.inf).astype(np.float32),
-        "best_fooled": fooled,
-        "nonfinite": np.zeros(n, bool),
-        "clipped_steps": np.zeros(n, np.float32),
-        "evaluations": np.zeros(n, np.int64),
-    }
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """The jobs on their way: tensors on the device, and what only the host needs, `k` (steps taken) and `rest`."""
+
+    fixed: dict
+    moving: dict
+    k: np.ndarray
+    rest: dict
+    advance: Callable
+
+    def __len__(self):
+        return len(self.k)
+
+    def advanced(self):
+        """One gradient (or query) and one step for every job."""
+        return dataclasses.replace(self, moving=self.advance(self.fixed, self.moving), k=self.k + 1)
 
 
-def _start(attack, jobs, seed, restart):
-    """The jobs at the start point of a restart."""
+def _enter(model, attack, batch, jobs, seed, first):
+    """Jobs join the batch at the start point of their restart."""
     n = _size(jobs)
-    function = _compiled_start(type(attack), attack.random_start)
-    x = function(
-        jobs["image"], jobs["mask"], np.float32(attack.eps), np.int64(seed), jobs["index"], np.int64(restart)
-    ).numpy()
-    return jobs | {"x": x, "k": np.zeros(n, np.int32), "restart": np.full(n, restart, np.int32)}
+    numbers = {
+        "alpha": np.float32(attack.step_size_at(jobs["eps"])),
+        "steps": np.full(n, attack.steps, np.int32),
+        "number": np.int32(first + jobs["restart"]),  # in all the restarts of an ensemble
+        "seed": np.full(n, seed, np.int64),
+    }
+    given = {name: jobs[name] for name in ("image", "label", "mask", "eps", "best", "cut", "index", "restart")}
+    compiled = _compiled_attack(model, attack.structure, attack.random_start, jobs["image"].shape[1:])
+    fixed, moving = compiled.begin(given | numbers)
+    k, rest = np.zeros(n, np.int32), {name: jobs[name] for name in _REST}
+    if _size(batch):
+        fixed, moving = _concatenate((batch.fixed, batch.moving), (fixed, moving))
+        k, rest = np.concatenate([batch.k, k]), _join(batch.rest, rest)
+    return _Batch(fixed, moving, k, rest, compiled.advance)
 
 
-def _advance(model, jobs, eps, alpha):
-    """One gradient and one step for every job, in place."""
-    state = [jobs[name] for name in ("x", "k", "image", "label", "mask", "best_image", "best_loss", "best_fooled")]
-    compiled = _compiled(model, jobs["image"].shape[1:])
-    outputs = compiled.step(*state, jobs["nonfinite"], eps, alpha)
-    names = ("x", "best_image", "best_loss", "best_fooled", "nonfinite")
-    *values, clipped = (output.numpy() for output in outputs)
-    jobs.update(zip(names, values, strict=True))
-    jobs["clipped_steps"] = jobs["clipped_steps"] + clipped
-    jobs["evaluations"] = jobs["evaluations"] + 1
-    jobs["k"] = jobs["k"] + 1
+def _leave(batch, leaves, counter):
+    """The jobs that leave the batch, each with its last point `x`, and the batch without them."""
+    stays = ~leaves
+    out = {name: batch.fixed[name] for name in ("image", "label", "mask", "eps")}
+    out |= {name: batch.moving[name] for name in ("best", "cut", "x")}
+    jobs = tf.nest.map_structure(lambda part: part.numpy(), _gather(out, np.flatnonzero(leaves)))
+    jobs |= _take(batch.rest, leaves)
+    jobs[counter] = jobs[counter] + batch.k[leaves]
+    fixed, moving = _gather((batch.fixed, batch.moving), np.flatnonzero(stays))
+    return jobs, dataclasses.replace(batch, fixed=fixed, moving=moving, k=batch.k[stays], rest=_take(batch.rest, stays))
 
 
 def _judge(model, jobs):
     """The verdict on the jobs' last points, in place."""
     loss, fooled = _compiled(model, jobs["image"].shape[1:]).judge(jobs["x"], jobs["label"])
-    best = attacks.Point(jobs["best_image"], jobs["best_loss"], jobs["best_fooled"], jobs["nonfinite"])
-    best = attacks.better(best, jobs["x"], loss, fooled)
-    jobs.update(best_image=best.image.numpy(), best_loss=best.loss.numpy(), best_fooled=best.fooled.numpy())
-
-
-class _Compiled(NamedTuple):
-    step: Callable
-    judge: Callable
-    logits: Callable
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled(model, shape):
-    """The compiled functions of one model and image shape: any number of images, any budget, no retracing.
-
-    They follow the model's weights, but not a layer that is exchanged later: clone the model for that.
-    """
-    images, masks = tf.TensorSpec((None, *shape)), tf.TensorSpec((None, *shape[:2], 1), tf.bool)
-    labels, numbers = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None])
-    flags, scalar = tf.TensorSpec([None], tf.bool), tf.TensorSpec([])
-    ks = tf.TensorSpec([None], tf.int32)
-    signature = [images, ks, images, labels, masks, images, numbers, flags, flags, scalar, scalar]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def step(x, k, image, label, mask, best_image, best_loss, best_fooled, nonfinite, eps, alpha):
-        loss, fooled, gradient = attacks.loss_and_gradient(model, x, label)
-        best = attacks.Point(best_image, best_loss, best_fooled, nonfinite | ~attacks.all_finite(gradient))
-        best = attacks.better(best, x, loss, fooled, eligible=k > 0)  # the start is no candidate
-        moved = attacks.step(x, gradient, image, mask, eps, alpha)
-        return moved, *best, attacks.clipped_share(x, gradient, mask, alpha)
-
-    @tf.function(input_signature=[images, labels], autograph=False)
-    def judge(x, label):
-        return attacks.loss_and_fooled(model, x, label)
-
-    @tf.function(input_signature=[images], autograph=False)
-    def logits(x):
-        return model(x, training=False)
-
-    return _Compiled(step, judge, logits)
-
-
-@functools.lru_cache
-def _compiled_start(kind, random_start):
-    start = attacks.start_function(kind, random_start)
-    return tf.function(
-        lambda image, mask, eps, seed, index, restart: start(image, mask, eps, seed=seed, index=index, restart=restart),
-        autograph=False,
-        reduce_retracing=True,
-    )
+    best = better(jobs["best"], jobs["x"], loss, fooled)
+    jobs["best"] = tf.nest.map_structure(np.asarray, best)
 
 
 def _size(jobs):
-    return 0 if jobs is None else len(jobs["index"])
+    return 0 if jobs is None else len(jobs["index"]) if isinstance(jobs, dict) else len(jobs)
 
 
 def _take(jobs, which):
-    return {name: values[which] for name, values in jobs.items()}
+    return tf.nest.map_structure(lambda values: values[which], jobs)
 
 
 def _join(jobs, more):
     if not _size(jobs) or not _size(more):
         return more if not _size(jobs) else jobs
-    return {name: np.concatenate([values, more[name]]) for name, values in jobs.items()}
+    return {name: tf.nest.map_structure(_stack, jobs[name], more[name]) for name in jobs}
+
+
+def _stack(*parts):
+    return np.concatenate(parts)
+
+
+# What is compiled: for any number of images and any budget, traced once.
+
+
+class _Compiled(NamedTuple):
+    judge: Callable
+    logits: Callable
+
+
+class _CompiledAttack(NamedTuple):
+    begin: Callable
+    advance: Callable
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(model, shape):
+    """A model's verdicts and logits. They follow its weights, but not a layer that is exchanged: clone it for that."""
+    images, labels = tf.TensorSpec((None, *shape)), tf.TensorSpec([None], tf.int64)
+
+    @tf.function(input_signature=[images, labels], autograph=False)
+    def judge(x, label):
+        return objectives.respond(model, x, label)[:2]
+
+    @tf.function(input_signature=[images], autograph=False)
+    def logits(x):
+        return model(x, training=False)
+
+    return _Compiled(judge, logits)
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled_attack(model, attack, random_start, shape):
+    """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one."""
+
+    def advance(fixed, moving):
+        return attack.advance(model, fixed, moving)
+
+    def begin(given):
+        key = image_key(given["seed"], given["index"], given["number"])
+        fixed = {name: given[name] for name in ("image", "label", "mask", "eps", "alpha", "steps")} | {"key": key}
+        moving = attack.begin(model, fixed, given["restart"], random_start=random_start)
+        return fixed, moving | {"k": tf.zeros_like(given["restart"]), "best": given["best"], "cut": given["cut"]}
+
+    return _CompiledAttack(_traced_once(begin), _traced_once(advance))
+
+
+def _traced_once(function):
+    """Compiles for whatever the first call brings, with any number of images."""
+    compiled, traced = tf.function(function, autograph=False), []
+
+    def call(*arguments):
+        arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        if not traced:
+            specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), arguments)
+            traced.append(compiled.get_concrete_function(*specs))
+        return traced[0](*arguments)
+
+    return call
+
+
+@functools.partial(tf.function, autograph=False, reduce_retracing=True)
+def _gather(parts, indices):
+    return tf.nest.map_structure(lambda part: tf.gather(part, indices), parts)
+
+
+@functools.partial(tf.function, autograph=False, reduce_retracing=True)
+def _concatenate(parts, more):
+    return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), parts, more)
 
 
 # The way in and the way out.
+
+_REST = ("index", "natural_loss", "natural_correct", "evaluations", "queries", "restart")
+_PASSED_ON = ("index", "image", "label", "mask", "natural_loss", "natural_correct", "cut", "evaluations", "queries")
+# What a result is made of: a number per image. Images, masks and points are let go.
+_KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "cut"}
+_KEPT |= {"evaluations", "queries"}
+
+
+def _arrivals(model, data, region, batch_size, eps):
+    """New jobs, a batch at a time, with their natural verdict; a natural error is also their best point so far."""
+    first = 0
+    for image, label, mask in _checked_chunks(model, data, batch_size, region):
+        n = len(image)
+        loss, fooled = (value.numpy() for value in _compiled(model, image.shape[1:]).judge(image, label))
+        budget = np.broadcast_to(np.float32(eps) if np.ndim(eps) == 0 else eps[first : first + n], n)
+        yield {
+            "index": np.arange(first, first + n),
+            "image": image,
+            "label": label,
+            "mask": mask,
+            "eps": np.float32(budget)[:, None, None, None],
+            "natural_loss": loss,
+            "natural_correct": ~fooled,
+            "best": Point(image, np.where(fooled, loss, np.float32(-np.inf)), fooled, np.zeros(n, bool)),
+            "cut": np.zeros(n, np.float32),
+            "evaluations": np.zeros(n, np.int64),
+            "queries": np.zeros(n, np.int64),
+        }
+        first += n
 
 
 def _checked_chunks(model, data, batch_size, region):
@@ -314,7 +388,7 @@ def _checked_chunks(model, data, batch_size, region):
     for image, label, mask in batches(data, batch_size):
         check(image, label, mask)
         mask = np.ones((*image.shape[:3], 1), bool) if mask is None else mask
-        yield image, label.astype(np.int64), attacks.region_mask(mask, region).numpy()
+        yield image, label.astype(np.int64), region_mask(mask, region).numpy()
 
 
 def _result(finished, keep_images):
@@ -323,11 +397,11 @@ def _result(finished, keep_images):
         nothing = np.zeros(0)
         images = np.zeros((0, 0, 0, 0), np.float32) if keep_images else None
         flags = nothing.astype(bool)
-        return AttackResult(nothing.astype(int), images, flags, nothing, nothing, flags, flags, nothing, 0)
+        return AttackResult(nothing.astype(int), images, flags, nothing, nothing, flags, flags, nothing, 0, 0)
     jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0]}
     jobs = _take(jobs, np.argsort(jobs["index"]))
     with np.errstate(invalid="ignore"):  # 0 / 0 where an image took no step
-        clipped = jobs["clipped_steps"] / jobs["evaluations"]
+        clipped = jobs["cut"] / (jobs["evaluations"] + jobs["queries"])
     return AttackResult(
         index=jobs["index"],
         images=jobs.get("best_image"),
@@ -338,9 +412,5 @@ def _result(finished, keep_images):
         nonfinite=jobs["nonfinite"],
         clipped=clipped,
         gradient_evaluations=int(jobs["evaluations"].sum()),
+        queries=int(jobs["queries"].sum()),
     )
-
-
-# What a result is made of: a number per image. Images, masks and points are let go.
-_KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "clipped_steps"}
-_KEPT |= {"evaluations"}

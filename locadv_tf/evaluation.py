@@ -137,7 +137,7 @@ def _measure_jobs(jobs, stop):
         psnr=tf.image.psnr(x, image, max_val=1.0).numpy(),
         ssim=tf.image.ssim(x, image, max_val=1.0, filter_size=min(11, *image.shape[1:3])).numpy(),
         nonfinite=jobs["nonfinite"],
-        clipped=jobs["clipped_steps"] / np.maximum(jobs["evaluations"], 1),
+        clipped=jobs["cut"] / np.maximum(jobs["evaluations"] + jobs["queries"], 1),
         evaluations=jobs["evaluations"],
     )
 

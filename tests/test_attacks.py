@@ -11,7 +11,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import attacks
+from locadv_tf import attacks, norms
+from locadv_tf.objectives import respond_with_gradient
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 MASKS = ("bool", "uint8", "int32", "float32")
@@ -272,8 +273,8 @@ def test_6_the_model_runs_for_inference(case, tiny_model):
 def test_7_neighbours_do_not_change_an_images_gradient(case, tiny_model):
     model = tiny_model(case.channels)
     image, label = tf.constant(case.image), tf.cast(case.label, tf.int64)
-    _, _, together = attacks.loss_and_gradient(model, image, label)
-    alone = [attacks.loss_and_gradient(model, image[i : i + 1], label[i : i + 1])[2] for i in range(len(label))]
+    together = respond_with_gradient(model, image, label).gradient
+    alone = [respond_with_gradient(model, image[i : i + 1], label[i : i + 1]).gradient for i in range(len(label))]
     np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-3, atol=1e-3)  # scaled by 4096
 
 
@@ -358,8 +359,8 @@ def test_9_images_and_losses_stay_float32(case, tiny_model):
     spy = Spy(model)
     case.run(spy)
     assert {x.dtype for x, _, _ in spy.seen} == {np.dtype("float32")}
-    loss, _, gradient = attacks.loss_and_gradient(model, tf.constant(case.image), tf.cast(case.label, tf.int64))
-    assert loss.dtype == gradient.dtype == tf.float32
+    seen = respond_with_gradient(model, tf.constant(case.image), tf.cast(case.label, tf.int64))
+    assert seen.loss.dtype == seen.value.dtype == seen.gradient.dtype == tf.float32
 
 
 def test_9_a_confident_models_gradient_survives_float16():
@@ -419,8 +420,9 @@ def test_10_an_image_stays_flagged_when_a_later_restart_is_fine():
     image, label = np.full((40, 5, 6, 1), 0.5, "float32"), np.arange(40) % 3
     image[:, 2, 3] = 1.0  # half of the random starts leave this pixel at 1, where its gradient is infinite
     index, mask = tf.range(40), tf.ones(image.shape, tf.bool)
-    start = attacks.start_function(la.PGD, random_start=True)
-    starts = [start(image, mask, 0.1, seed=0, index=index, restart=r).numpy() for r in range(2)]
+    starts = [
+        norms.random_point(tf.constant(image), mask, 0.1, attacks.image_key(0, index, r)).numpy() for r in range(2)
+    ]
     at_one = [(x == 1).any(axis=(1, 2, 3)) for x in starts]
     assert (at_one[0] & ~at_one[1]).any()
     attack, model = la.PGD(eps=0.1, steps=1, restarts=2), square_root_model(5, 6)
@@ -520,9 +522,8 @@ def test_fgsm_moves_eps_uphill_and_noise_moves_eps_by_chance():
 
 
 def test_a_random_start_fills_the_ball():
-    start = attacks.start_function(la.PGD, random_start=True)
     image, mask = tf.fill((50, 8, 8, 1), 0.5), tf.ones((50, 8, 8, 1), tf.bool)
-    change = start(image, mask, 0.2, seed=0, index=tf.range(50), restart=0).numpy() - 0.5
+    change = norms.random_point(image, mask, 0.2, attacks.image_key(0, tf.range(50), 0)).numpy() - 0.5
     assert change.min() < -0.19 and change.max() > 0.19 and abs(change.mean()) < 0.01
     np.testing.assert_allclose(change.std(), 0.2 / np.sqrt(3), rtol=0.05)
 
@@ -533,12 +534,12 @@ def test_region_masks():
     assert shown == {"background": [0, 1, 1], "foreground": [1, 0, 0], "full": [1, 1, 1]}
 
 
-def test_clipped_share_counts_the_masks_steps_that_leave_the_range():
+def test_cut_share_counts_the_masks_steps_that_leave_the_range():
     x = np.repeat(np.float32([0.0, 0.0, 1.0, 0.5]).reshape(1, 2, 2, 1), 3, axis=-1)
     gradient = np.repeat(np.float32([-1, 1, 1, 1]).reshape(1, 2, 2, 1), 3, axis=-1)  # the first and the third leave
     masks = {"all": [1, 1, 1, 1], "first half": [1, 1, 0, 0], "last": [0, 0, 0, 1], "none": [0, 0, 0, 0]}
     shares = {
-        name: float(attacks.clipped_share(x, gradient, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)), 0.1)[0])
+        name: float(norms.cut_share(x + 0.1 * gradient, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)))[0])
         for name, mask in masks.items()
     }
     assert shares == {"all": 0.5, "first half": 0.5, "last": 0.0, "none": 0.0}

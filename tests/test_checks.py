@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf import attacks
+from locadv_tf import norms, objectives
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((4, 6, 5, 3), "float32")
@@ -77,8 +77,9 @@ def no_work(monkeypatch):
     def work(*_, **__):
         raise AssertionError("work before the input was checked")
 
-    for name in ("loss_and_gradient", "loss_and_fooled", "start_function"):
-        monkeypatch.setattr(attacks, name, work)
+    for name in ("respond", "respond_with_gradient"):
+        monkeypatch.setattr(objectives, name, work)
+    monkeypatch.setattr(norms, "random_point", work)
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
