@@ -153,7 +153,8 @@ class Attack:
             def one_step(moving):
                 return (self.advance(model, fixed, moving, keep=self.keep),)
 
-            (moving,) = tf.while_loop(lambda moving: moving["k"] < self.steps, one_step, (moving,))
+            if self.steps:
+                (moving,) = tf.while_loop(lambda moving: moving["k"] < self.steps, one_step, (moving,))
             if self.keep == "best":
                 best = self.judge(model, fixed, moving)
             else:

@@ -27,9 +27,10 @@ class LocalizedAutoAttack(Attack):
         budget: `"standard"`: the published 100 steps (per target) and 5,000 queries; `"fast"`: 20 steps, 10 per target
             and 500 queries, for a first look.
         targets: how many wrong classes, at most the number of classes − 1.
+        loss: `"dlr"`, which needs four classes, or `"margin"` for fewer.
 
     Raises:
-        ValueError: for a budget or count out of range; when called, for more targets than wrong classes.
+        ValueError: for a budget or count out of range, or an unknown loss; when called, for too few classes.
 
     Example:
         >>> attack = LocalizedAutoAttack(eps=0.1)
@@ -41,11 +42,13 @@ class LocalizedAutoAttack(Attack):
 
     budget: str = "standard"
     targets: int = 9
+    loss: str = "dlr"
 
     def __post_init__(self):
         super().__post_init__()
         checks.choice(self.budget, tuple(BUDGETS), name="budget")
         checks.count(self.targets, name="targets")
+        checks.choice(self.loss, ("dlr", "margin"), name="loss")
 
     @property
     def name(self):
@@ -56,8 +59,8 @@ class LocalizedAutoAttack(Attack):
         ce, dlr, targeted, queries = BUDGETS[self.budget]
         return (
             APGD(eps=self.eps, steps=ce),
-            APGD(eps=self.eps, steps=dlr, loss="dlr"),
-            APGD(eps=self.eps, steps=targeted, loss="dlr", targets=self.targets),
+            APGD(eps=self.eps, steps=dlr, loss=self.loss),
+            APGD(eps=self.eps, steps=targeted, loss=self.loss, targets=self.targets),
             Square(eps=self.eps, queries=queries),
         )
 

@@ -242,9 +242,9 @@ def _leave(batch, leaves, counter):
 
 
 def _judge(model, jobs):
-    """The verdict on the jobs' last points, in place."""
-    loss, fooled = _compiled(model, jobs["image"].shape[1:]).judge(jobs["x"], jobs["label"])
-    best = better(jobs["best"], jobs["x"], loss, fooled)
+    """The verdict on the jobs' last points, in place; the points are let go."""
+    x = jobs.pop("x")
+    best = better(jobs["best"], x, *_compiled(model, x.shape[1:]).judge(x, jobs["label"]))
     jobs["best"] = tf.nest.map_structure(np.asarray, best)
 
 
