@@ -74,6 +74,19 @@ def respond_with_gradient(model, x, label, target=None, *, climb="cross-entropy"
     Raises:
         ValueError: also for a model that cuts the gradient off: zeros in its place would pass for robustness.
     """
+    if tf.executing_eagerly():
+        return _respond_with_gradient(model, x, label, target, climb, aim)
+    # In a graph it is a function of its own that is never inlined. TensorFlow's oneDNN pass goes by the order of a
+    # graph's nodes, and in a loop it left MaxPoolGrad to a slow kernel in two traces of three: half as long again.
+    alone = tf.function(
+        lambda x: _respond_with_gradient(model, x, label, target, climb, aim),
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+    return alone.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))(x)
+
+
+def _respond_with_gradient(model, x, label, target, climb, aim):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         response = respond(model, x, label, target, climb=climb, aim=aim)
