@@ -241,7 +241,7 @@ def test_schedules_share_their_time_and_count_their_gradients():
 
 
 def test_numbers_that_do_not_fit_are_left_out():
-    seats = [{"image": k, "slot": 0, "enters": k, "stays": 1, "needs": 1, "fooled": True} for k in range(400)]
+    seats = [{"image": k, "slot": 0, "enters": k, "stays": 1, "needs": 1, "fooled": True} for k in (0, 399)]
     assert not plotting.batch_schedules({"long": seats}).figure.axes[0].texts
 
 
