@@ -95,14 +95,12 @@ def somebody_is_there():
 
 def _panel(draw, *, count, attack, largest):
     """The sliders above the picture that `draw(index, eps, steps, region)` gives."""
-    style = {"description_width": "6rem"}
-    look = {"style": style, "layout": {"width": "34rem", "max_width": "100%"}}
+    look = {"style": {"description_width": "6rem"}, "layout": {"width": "34rem", "max_width": "100%"}}
     grey_levels = {"min": 0, "max": 255 * largest, "step": 0.5, "readout_format": ".1f"}
     index = widgets.IntSlider(0, min=0, max=count - 1, description="image", **look)
     eps = widgets.FloatSlider(255 * attack.eps, description="eps (n/255)", **grey_levels, **look)
     steps = widgets.IntSlider(attack.steps, min=1, max=2 * attack.steps, description="steps", **look)
-    look["style"] = style | {"button_width": "8rem"}
-    region = widgets.ToggleButtons(options=checks.REGIONS, description="region", **look)
+    region = widgets.Dropdown(options=checks.REGIONS, description="region", **look)
     controls = (index, eps, steps, region)
     picture = widgets.HTML()  # an Image widget has no alternative text
 
