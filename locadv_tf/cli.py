@@ -8,7 +8,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import reports, sweeps
+from locadv_tf import colab, reports, sweeps
 
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
@@ -59,6 +59,11 @@ def parser():
 
     command = _command(commands, "collect", _collect, "make one table of the reports below a folder (CSV and HTML)")
     command.add_argument("folder", help="a sweep's folder")
+
+    command = _command(commands, "colab", _colab, "point the notebooks' Colab badges at a public repository")
+    command.add_argument(
+        "address", nargs="?", help="https://github.com/OWNER/NAME (default: the one in CITATION.cff, if any)"
+    )
 
     if BENCHMARKS.is_dir():  # it belongs to the clone, as the notebooks do
         sys.path.insert(0, str(BENCHMARKS))  # where the contestants' processes find it, too
@@ -119,6 +124,12 @@ def _collect(arguments):
     _, verdicts = sweeps.collect(arguments.folder)
     print(verdicts.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}"))
     print(os.path.join(arguments.folder, "collected.html"))
+    return 0
+
+
+def _colab(arguments):
+    for path in colab.stamp(arguments.address):
+        print(_shown(path))
     return 0
 
 

@@ -11,6 +11,7 @@ import io
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator
 
 from locadv_tf.attacks import eps_255
@@ -209,6 +210,113 @@ def attack_steps(steps, *, image, eps, title=None):
         f"{float(last['loss']):.2f}, the true class's probability from {100 * float(first['confidence']):.0f} % to "
         f"{100 * float(last['confidence']):.0f} %.",
     )
+
+
+def attack_cases(cases, *, names, scale, title=None):
+    """Images under attack, a row each: the image, the perturbation, the result, and the probabilities of the classes.
+
+    Args:
+        cases: list of dictionaries with `image` and `x` (the natural and the attacked image, `(H, W, C)`), `label` (the
+            true class's index), `region`, `attack` (the attack's name) and `before` and `after` (the probabilities of
+            all classes, `(K,)`, without and with the attack).
+        names: the K classes' names; the true and the nine most probable ones are shown.
+        scale: the perturbation's colours reach from −scale to +scale, in pixel units of [0, 1].
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    _some(cases)
+    figure = Figure(figsize=(WIDTH, 2.35 * len(cases) + 0.55), layout="constrained")
+    grid = figure.subplots(len(cases), 4, squeeze=False, width_ratios=[1, 1, 1, 1.6])
+    told = []
+    for line, case in zip(grid, cases, strict=True):
+        image, x = np.asarray(case["image"]), np.asarray(case["x"])
+        read = [names[int(np.argmax(case[when]))] for when in ("before", "after")]
+        sure = [100 * float(np.max(case[when])) for when in ("before", "after")]
+        panels = (
+            (image, f"natural: read as “{read[0]}”"),
+            (magnify(x - image, scale), f"perturbation, white and\nblack = ±{eps_255(scale)}"),
+            (x, f"attacked: read as “{read[1]}”"),
+        )
+        for axis, (pixels, text) in zip(line, panels, strict=False):
+            draw_image(axis, pixels)
+            axis.set_title(text, fontsize=9)
+        line[0].set_ylabel(f"{case['region']}\n{case['attack']}".replace(", ", ",\n"), fontsize=9)
+        _probabilities(line[3], case, names)
+        told.append(
+            f"{case['attack']} on the region {case['region']}: a “{names[case['label']]}” that is read as “{read[0]}” "
+            f"({sure[0]:.0f} %) is read as “{read[1]}” ({sure[1]:.0f} %) under the attack; the largest change of a "
+            f"pixel is {eps_255(np.abs(x - image).max())}"
+        )
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, f"{'. '.join(told)}.")
+
+
+def _probabilities(axis, case, names):
+    """The classes' probabilities before and after an attack, as pairs of bars."""
+    before, after = np.asarray(case["before"]), np.asarray(case["after"])
+    rank = np.maximum(before, after)
+    rank[case["label"]] = 1.0  # always among the ten
+    shown = np.sort(np.argsort(-rank, kind="stable")[:10])
+    y = np.arange(len(shown))
+    ((colour, _),) = styles([case["region"]])
+    axis.barh(y - 0.2, before[shown], height=0.4, color="0.6", label="natural")
+    axis.barh(y + 0.2, after[shown], height=0.4, color=colour, label="attacked")
+    ticks = [f"{names[k]} (true)" if k == case["label"] else names[k] for k in shown]
+    axis.set(xlim=(0, 1), yticks=y, yticklabels=ticks)
+    axis.set_xlabel("probability", fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.invert_yaxis()
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=9)
+
+
+def batch_schedules(schedules, *, title=None):
+    """Who is in the batch at each step, one panel per way of filling it, on one time scale.
+
+    Args:
+        schedules: dictionary from a way's name to its seats: dictionaries with `image` (its number), `slot` (of the
+            batch), `enters` (the step at which it takes the slot), `stays` (for how many steps), `needs` (how many of
+            these it needs) and `fooled` (whether the attack succeeds in the end).
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    _some([seat for seats in schedules.values() for seat in seats])
+    slots = 1 + max(seat["slot"] for seats in schedules.values() for seat in seats)
+    ends = {name: max(seat["enters"] + seat["stays"] for seat in seats) for name, seats in schedules.items()}
+    figure = Figure(figsize=(WIDTH, (0.22 * slots + 0.75) * len(schedules) + 0.9), layout="constrained")
+    axes = figure.subplots(len(schedules), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    step = 72 * (WIDTH - 1) / max(ends.values())  # the width of a step in points
+    told = []
+    for axis, (name, seats) in zip(axes, schedules.items(), strict=True):
+        for seat in seats:
+            colour = _ORANGE if seat["fooled"] else _BLUE
+            place = {"y": seat["slot"], "height": 0.86, "edgecolor": "white", "linewidth": 0.8}
+            axis.barh(width=seat["needs"], left=seat["enters"], color=colour, **place)
+            idle = seat["stays"] - seat["needs"]
+            axis.barh(width=idle, left=seat["enters"] + seat["needs"], color="0.88", **place)
+            if 4 * len(str(seat["image"])) < step * max(seat["needs"], 1):  # where the number fits in
+                x = seat["enters"] + max(seat["needs"], 1) / 2
+                ink = "white" if seat["needs"] and not seat["fooled"] else "black"
+                axis.text(x, seat["slot"], seat["image"], ha="center", va="center_baseline", fontsize=6.5, color=ink)
+        needed, spent = (sum(seat[key] for seat in seats) for key in ("needs", "stays"))
+        axis.set_title(f"{name}: {ends[name]} steps, {spent} gradients", fontsize=10, loc="left")
+        axis.set(ylabel="slot", yticks=range(slots))
+        told.append(f"{name}: {ends[name]} steps of {slots} slots, {spent} gradients, of which {needed} are needed")
+    axes[0].invert_yaxis()
+    for axis in axes:
+        axis.tick_params(labelsize=8)
+    axes[-1].set(xlabel="step of the batch (one gradient per image in it)", xlim=(0, max(ends.values())))
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    kinds = ((_ORANGE, "until fooled"), (_BLUE, "never fooled"), ("0.88", "a gradient that nobody needs"))
+    patches = [Patch(color=colour, label=label) for colour, label in kinds]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, f"Which image is in which slot of the batch at each step. {'; '.join(told)}.")
 
 
 def accuracy_bars(rows, *, group="region", series="model", title=None, value="accuracy", label="accuracy (%)"):

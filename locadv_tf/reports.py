@@ -203,7 +203,7 @@ def check_parameters(path, given, *, known_only=False):
 
 
 def export_html(notebook, path):
-    """Writes an executed notebook as one HTML file: no code cells, no network request, pictures inside.
+    """Writes an executed notebook as one HTML file: no code cells, no Colab badge, no network request, pictures inside.
 
     Args:
         notebook: path of the executed `.ipynb`.
@@ -212,10 +212,11 @@ def export_html(notebook, path):
     Returns:
         `path`.
     """
-    cells = nbformat.read(notebook, as_version=4)
+    executed = nbformat.read(notebook, as_version=4)
+    executed.cells = [cell for cell in executed.cells if "colab" not in cell.metadata.get("tags", [])]
     # nbconvert's own page loads scripts from the network; its "basic" template is the body alone.
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(cells)
+    body, _ = exporter.from_notebook_node(executed)
     heading = re.search(r"<h1[^>]*>(.*?)(?:<a |</h1>)", body, re.DOTALL)
     title = html.unescape(re.sub(r"<[^>]+>", "", heading.group(1))) if heading else Path(notebook).stem
     body = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", body)

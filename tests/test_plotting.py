@@ -31,6 +31,24 @@ OVER_EPS = [
     row(model, "full", eps, right) for model, eps, right in [(EVIL, 0.1, 20), (EVIL, 0.0, 98), ("LAT", 0.1, 90)]
 ]
 STEPS = [{"x": IMAGES[0] + 0.01 * k, "loss": 0.5 * k, "confidence": 0.9 - 0.1 * k} for k in range(5)]
+CASES = [
+    {
+        "image": IMAGES[k], "x": ATTACKED[k], "label": 1, "region": "full", "attack": f"PGD-5, eps = {EVIL}",
+        "before": np.eye(12)[1], "after": np.arange(12) / 66,
+    }
+    for k in range(2)
+]  # fmt: skip
+SCHEDULES = {
+    EVIL: [
+        {"image": 0, "slot": 0, "enters": 0, "stays": 5, "needs": 0, "fooled": True},
+        {"image": 1, "slot": 1, "enters": 0, "stays": 5, "needs": 5, "fooled": False},
+        {"image": 2, "slot": 0, "enters": 5, "stays": 5, "needs": 2, "fooled": True},
+    ],
+    "other": [
+        {"image": 1, "slot": 0, "enters": 0, "stays": 5, "needs": 5, "fooled": False},
+        {"image": 2, "slot": 1, "enters": 0, "stays": 2, "needs": 2, "fooled": True},
+    ],
+}
 HISTORIES = {name: {"val_natural_loss": [2.0, 1.0], "val_adversarial_loss": [3.0, 2.5]} for name in (EVIL, "LAT")}
 
 PICTURES = {
@@ -42,6 +60,8 @@ PICTURES = {
         IMAGES, ATTACKED, eps=EPS, predicted=[(0, 1), (1, 1), (1, 0)], names=[EVIL, "dog"], masks=MASKS, title="t"
     ),
     "attack_steps": lambda: plotting.attack_steps(STEPS, image=IMAGES[0], eps=EPS, title="t"),
+    "attack_cases": lambda: plotting.attack_cases(CASES, names=[EVIL, *"bcdefghijkl"], scale=EPS, title="t"),
+    "batch_schedules": lambda: plotting.batch_schedules(SCHEDULES, title="t"),
     "accuracy_bars": lambda: plotting.accuracy_bars(ROWS, title="t"),
     "accuracy_over_eps": lambda: plotting.accuracy_over_eps(OVER_EPS, title="t"),
     "training_curves": lambda: plotting.training_curves(HISTORIES, title="t"),
@@ -116,6 +136,9 @@ def texts(figure):
     [
         ("adversarial_examples", "∓8/255"),
         ("attack_steps", "±8/255"),
+        ("attack_cases", "±8/255"),
+        ("attack_cases", "probability"),
+        ("batch_schedules", "step of the batch (one gradient per image in it)"),
         ("accuracy_over_eps", "eps (n/255)"),
         ("accuracy_over_eps", "accuracy (%)"),
         ("accuracy_bars", "accuracy (%)"),
@@ -182,6 +205,44 @@ def test_attack_steps_of_any_number(n):
     np.testing.assert_allclose(loss, [step["loss"] for step in steps])
     np.testing.assert_allclose(confidence, [step["confidence"] for step in steps])
     assert f"through {n - 1} iterations: the loss goes from 0.00 to {0.1 * (n - 1):.2f}" in picture.alt
+
+
+def test_attack_cases_show_the_ten_most_probable_classes_and_the_change():
+    picture = plotting.attack_cases(CASES[:1], names=[EVIL, *"bcdefghijkl"], scale=2 * EPS)
+    natural, change, attacked = drawn(picture)
+    np.testing.assert_array_equal(natural, IMAGES[0, ..., 0])
+    np.testing.assert_array_equal(attacked, ATTACKED[0, ..., 0])
+    np.testing.assert_allclose(change, plotting.magnify(ATTACKED[0] - IMAGES[0], 2 * EPS)[..., 0])
+    bars = picture.figure.axes[-1]
+    assert [tick.get_text() for tick in bars.get_yticklabels()] == ["b (true)", *"defghijkl"]  # not 0/66 and 2/66
+    np.testing.assert_allclose([bar.get_width() for bar in bars.containers[0]], [1] + 9 * [0])
+    np.testing.assert_allclose([bar.get_width() for bar in bars.containers[1]], np.array([1, *range(3, 12)]) / 66)
+    assert "a “b” that is read as “b” (100 %) is read as “l” (17 %) under the attack" in picture.alt
+
+
+def test_attack_cases_always_show_the_true_class():
+    case = CASES[0] | {"label": 0, "before": np.arange(12) / 66}
+    picture = plotting.attack_cases([case], names=list("abcdefghijkl"), scale=EPS)
+    assert [tick.get_text() for tick in picture.figure.axes[-1].get_yticklabels()] == ["a (true)", *"defghijkl"]
+
+
+def test_schedules_share_their_time_and_count_their_gradients():
+    picture = PICTURES["batch_schedules"]()
+    plain, other = picture.figure.axes
+    assert plain.get_xlim() == other.get_xlim() == (0, 10)
+    assert plain.get_title(loc="left") == f"{EVIL}: 10 steps, 15 gradients"
+    assert f"{EVIL}: 10 steps of 2 slots, 15 gradients, of which 7 are needed" in picture.alt
+    assert "other: 5 steps of 2 slots, 7 gradients, of which 7 are needed" in picture.alt
+    bars = [(bar.get_x(), round(bar.get_y() + bar.get_height() / 2), bar.get_width()) for bar in plain.patches]
+    assert bars == [(0, 0, 0), (0, 0, 5), (0, 1, 5), (5, 1, 0), (5, 0, 2), (7, 0, 3)]  # needed, then not
+    assert [text.get_text() for text in plain.texts] == ["0", "1", "2"]
+    colours = [bar.get_facecolor() for bar in plain.patches]
+    assert colours[0] == colours[4] != colours[2] and len({*colours}) == 3
+
+
+def test_numbers_that_do_not_fit_are_left_out():
+    seats = [{"image": k, "slot": 0, "enters": k, "stays": 1, "needs": 1, "fooled": True} for k in (0, 399)]
+    assert not plotting.batch_schedules({"long": seats}).figure.axes[0].texts
 
 
 def test_bars_are_in_per_cent_with_their_intervals():
@@ -257,6 +318,10 @@ def test_nothing_to_draw_is_said():
     for draw in (plotting.accuracy_bars, plotting.accuracy_over_eps):
         with pytest.raises(ValueError, match="nothing to draw"):
             draw([])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plotting.attack_cases([], names=["a"], scale=0.1)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plotting.batch_schedules({"plain": []})
     with pytest.raises(ValueError, match="nothing to draw"):
         plotting.attack_steps([], image=np.zeros((4, 4, 1)), eps=0.1)
     for histories, keys in (({}, ("loss",)), ({"a": {"loss": [1], "accuracy": [1]}}, ("loss", "accuracy"))):
