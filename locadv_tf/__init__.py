@@ -13,6 +13,7 @@ from locadv_tf.apgd import APGD
 from locadv_tf.attacks import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.autoattack import LocalizedAutoAttack
 from locadv_tf.batches import to_arrays
+from locadv_tf.bisection import smallest_eps
 from locadv_tf.data import class_names, load_data
 from locadv_tf.device import describe_device, grow_gpu_memory
 from locadv_tf.engine import AttackResult, run_attack
@@ -44,6 +45,7 @@ __all__ = [
     "region_mask",
     "run_attack",
     "small_cnn",
+    "smallest_eps",
     "to_arrays",
     "train_classifier",
 ]

@@ -24,6 +24,7 @@ from locadv_tf import checks, objectives
 from locadv_tf.attacks import Attack, Point, better, image_key, region_mask
 from locadv_tf.batches import batches, length
 from locadv_tf.progress import progress_bar
+from locadv_tf.spread import copies, deal, devices, together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +121,7 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
     """The engine: yields finished images, a few at a time and in the order in which they finish.
 
     Args are those of `run_attack`, and
-        eps: float32 `(N,)`, a budget per image in place of the attack's own, each above 0; None: the attack's.
+        eps: `(N,)`, a budget per image in place of the attack's own; None: the attack's.
 
     Yields:
         A dictionary of NumPy arrays with one entry per finished image: `index` (its position in the input), `image`,
@@ -137,19 +138,22 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
 
 
 def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
-    jobs = _arrivals(model, data, region, batch_size, attack.eps if eps is None else eps)
-    first = 0
-    for member in attack.members:  # an ensemble is a chain of streams
-        jobs = _run(model, jobs, member, seed, first, stop, batch_size)
-        first += member.runs
-    for finished in jobs:
+    arrivals = _arrivals(model, data, region, batch_size, attack.eps if eps is None else eps)
+    models = copies(model, devices())
+    streams = {}
+    for (device, copy), jobs in zip(models.items(), deal(arrivals, len(models)), strict=True):
+        first = 0
+        for member in attack.members:  # an ensemble is a chain of streams
+            jobs = _run(copy, jobs, member, seed, first, stop, batch_size)
+            first += member.runs
+        streams[device] = jobs
+    for finished in together(streams):
         best = {f"best_{name}": finished["best"]._asdict()[name] for name in ("image", "loss", "fooled")}
         yield {name: finished[name] for name in _PASSED_ON} | best | {"nonfinite": finished["best"].nonfinite}
 
 
 def _run(model, arrivals, attack, seed, first, stop, batch_size):
     """One attack on a stream of jobs; its restarts are numbered from `first` on."""
-    steps = attack.steps if attack.eps > 0 else 0  # eps = 0 is the natural image: nothing to search
     waiting = batch = reached = None  # jobs before their first step, on their way, and after their last step
     more = True
 
@@ -158,7 +162,8 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
             if (jobs := next(arrivals, None)) is None:
                 more = False
                 break
-            done = jobs["best"].fooled & (stop == "fooled")
+            # Without a budget there is nothing to search: the natural image is all.
+            done = (jobs["best"].fooled & (stop == "fooled")) | (jobs["eps"][:, 0, 0, 0] == 0)
             if done.any():
                 yield _take(jobs, done)
             waiting = _join(waiting, _take(jobs, ~done) | {"restart": np.zeros(np.sum(~done), np.int32)})
@@ -168,10 +173,10 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
             waiting = _take(waiting, slice(room, None))
 
         if _size(batch):
-            if steps:
+            if attack.steps:
                 batch = batch.advanced()
             fooled = batch.moving["best"].fooled.numpy() & (stop == "fooled")
-            if (leaves := fooled | (batch.k == steps)).any():
+            if (leaves := fooled | (batch.k == attack.steps)).any():
                 jobs, batch = _leave(batch, leaves, "evaluations" if attack.uses_gradient else "queries")
                 if (done := fooled[leaves]).any():
                     yield _take(jobs, done)
@@ -352,16 +357,17 @@ def _arrivals(model, data, region, batch_size, eps):
     for image, label, mask in _checked_chunks(model, data, batch_size, region):
         n = len(image)
         loss, fooled = (value.numpy() for value in _compiled(model, image.shape[1:]).judge(image, label))
-        budget = np.broadcast_to(np.float32(eps) if np.ndim(eps) == 0 else eps[first : first + n], n)
+        budget = np.float32(eps[first : first + n] if np.ndim(eps) else np.full(n, eps))
+        worst = np.where(fooled | (budget == 0), loss, np.float32(-np.inf))
         yield {
             "index": np.arange(first, first + n),
             "image": image,
             "label": label,
             "mask": mask,
-            "eps": np.float32(budget)[:, None, None, None],
+            "eps": budget[:, None, None, None],
             "natural_loss": loss,
             "natural_correct": ~fooled,
-            "best": Point(image, np.where(fooled, loss, np.float32(-np.inf)), fooled, np.zeros(n, bool)),
+            "best": Point(image, worst, fooled, np.zeros(n, bool)),
             "cut": np.zeros(n, np.float32),
             "evaluations": np.zeros(n, np.int64),
             "queries": np.zeros(n, np.int64),

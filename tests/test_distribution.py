@@ -35,10 +35,76 @@ apart = max(float(np.abs(a - b).max()) for a, b in zip(one[0], two[0]))
 print(json.dumps({"apart": apart, "histories": [one[1], two[1]], "steps": [one[2], two[2]]}))
 """
 
+# A model with mirrored weights, attacked on one device and on two.
+ATTACK = """
+import json
+import locadv_tf as la
+import numpy as np
+import tensorflow as tf
+from locadv_tf import engine
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+data = la.load_data("digits", "test[:150]")
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+attack, used, run = la.PGD(eps=0.1, steps=4, restarts=2), set(), engine._run
+
+
+def watched(model, *rest):
+    for finished in run(model, *rest):
+        used.add(model(finished["image"], training=False).device[-5:])
+        yield finished
+
+
+engine._run, told = watched, {"runs": [], "used": []}
+for names in ([None], ["CPU:0", "CPU:1"], ["CPU:0", "CPU:1"]):
+    engine.devices = lambda: names
+    used.clear()
+    result = la.run_attack(model, data, attack, stop="worst", batch_size=16)
+    rows = la.evaluate(model, data, {"PGD": attack}, regions=["full"], batch_size=16)
+    told["used"].append(sorted(used))
+    told["runs"].append(
+        {
+            "index": result.index.tolist(),
+            "fooled": result.fooled.tolist(),
+            "loss": result.loss.tolist(),
+            "images": np.float64(result.images).sum(axis=(1, 2, 3)).tolist(),
+            "evaluations": result.gradient_evaluations,
+            "accuracy": [row["accuracy"] for row in rows],
+        }
+    )
+image, label, mask = la.to_arrays(data)
+image[140] = 7
+try:
+    la.run_attack(model, tf.data.Dataset.from_tensor_slices(({"image": image, "mask": mask}, label)), attack)
+except ValueError as error:
+    told["error"] = [str(error), len(error.partial)]
+print(json.dumps(told))
+"""
+
+
+def tell(script):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_two_devices_attack_like_one():
+    told = tell(ATTACK)
+    assert told["used"] == [["CPU:0"], ["CPU:0", "CPU:1"], ["CPU:0", "CPU:1"]]
+    one, two, again = told["runs"]
+    assert two == again  # repeated bit for bit
+    for name in ("index", "fooled", "evaluations", "accuracy"):
+        assert one[name] == two[name], name
+    assert one["evaluations"] == 150 * 4 * 2
+    for name in ("loss", "images"):
+        assert all(abs(a - b) < 1e-2 for a, b in zip(one[name], two[name], strict=True)), name
+    message, finished = told["error"]
+    assert "image has values from 0 to 7" in message and finished <= 140
+
 
 def test_two_devices_train_like_one():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = tell(SCRIPT)
     assert told["apart"] < 2e-5
     assert told["steps"] == [8, 8]
     one, two = told["histories"]
