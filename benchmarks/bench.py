@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+MANY, MEMORY_BAR = 10_000, 300  # images; MB that evaluating them may take beyond one batch
 AGREE = 0.01  # robust accuracies may differ by this much, random starts being others in each library
 
 # Contestants (the first is the kit), the model, the region, and the bars: how many times slower than the kit a
@@ -38,7 +39,12 @@ SUITES = {
         "model": "LAT", "region": "background", "bars": {"attack_art": 1.5}, "floor": 1.15,
     },
     "training": {
-        "title": "training with PGD-5 on the whole batch",
+        "title": "training the kit's small_cnn with PGD-5 on the whole batch",
+        "contestants": ("train_kit", "train_art", "train_art_compiled", "floor_train"),
+        "model": "small_cnn", "region": "full", "bars": {"train_art": 18, "train_art_compiled": 12}, "floor": 1.15,
+    },
+    "training-cnn": {
+        "title": "training the CNN of the attacks with PGD-5 on the whole batch",
         "contestants": ("train_kit", "train_art", "train_art_compiled", "floor_train"),
         "model": "natural", "region": "full", "bars": {"train_art": 18, "train_art_compiled": 12}, "floor": 1.15,
     },
@@ -81,6 +87,7 @@ def prepare(folder, options):
         model = benchmark_model()
         la.train_classifier(model, train, attack=attack, share=share, epochs=options.epochs)
         model.save(folder / f"{name}.keras")
+    la.small_cnn(input_shape=(28, 28, 1), num_classes=10).save(folder / "small_cnn.keras")
 
 
 def serve(connection, name, suite, folder, options):
@@ -131,6 +138,38 @@ def _verdict(model, x, y, outcome):
         natural, attacked = (model.predict(images, batch_size=500, verbose=0) for images in (x, outcome["images"]))
         wrong = (natural.argmax(axis=-1) != y) | (attacked.argmax(axis=-1) != y)
     return told if wrong is None else told | {"robust_accuracy": float(1 - np.mean(wrong))}
+
+
+def peak_memory(connection, images, folder, options):
+    """In a process of its own: its peak memory in MB after it evaluated the benchmark's model on so many images."""
+    import resource
+    import warnings
+
+    import locadv_tf as la
+
+    warnings.simplefilter("ignore")
+    import keras
+
+    model = keras.saving.load_model(folder / "natural.keras")
+    data = la.load_data(options.dataset, "test", limit=images)
+    rows = la.evaluate(model, data, {"PGD-2": la.PGD(eps=options.eps, steps=2)}, regions=["background"])
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kB elsewhere
+    connection.send((rows[0]["n"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6))
+
+
+def memory_rows(folder, options):
+    """What evaluating many images takes in memory beyond one batch of them."""
+    context, rows = multiprocessing.get_context("spawn"), []
+    for images in (128, MANY):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=peak_memory, args=(theirs, images, folder, options))
+        process.start()
+        n, peak = ours.recv()
+        process.join()
+        rows.append({"suite": "memory", "contestant": f"evaluate, {n:,} images", "megabytes": peak})
+    more = rows[1]["megabytes"] - rows[0]["megabytes"]
+    rows[1] |= {"more": more, "bar": f"at most {MEMORY_BAR} MB more", "met": more <= MEMORY_BAR}
+    return rows
 
 
 def run_suite(suite, folder, options):
@@ -206,7 +245,7 @@ def markdown(rows, about):
         "Times are medians [minimum, maximum]; *ratio*: the contestant's time over the kit's, the median over rounds. "
         "A floor is not a contestant: the bare compiled passes that the work consists of, and nothing else.",
     ]
-    for title in dict.fromkeys(row["suite"] for row in rows):
+    for title in dict.fromkeys(row["suite"] for row in rows if row["suite"] != "memory"):
         lines += ["", f"## {title[0].upper()}{title[1:]}", ""]
         lines += ["| contestant | seconds | ratio to the kit | robust accuracy | bar | met |", "|---" * 6 + "|"]
         for row in (row for row in rows if row["suite"] == title):
@@ -214,13 +253,20 @@ def markdown(rows, about):
             robust = f"{100 * row['robust_accuracy']:.1f} %" if "robust_accuracy" in row else "–"
             bar = f"{row.get('bar', '')} | {({True: 'yes', False: 'no'}).get(row.get('met'), '')}"
             lines.append(f"| {row['contestant']} | {seconds} | {row['ratio']:.2f} | {robust} | {bar} |")
+    if memory := [row for row in rows if row["suite"] == "memory"]:
+        lines += ["", "## Memory", "", "| | peak of the process (MB) | more (MB) | bar | met |", "|---" * 5 + "|"]
+        for row in memory:
+            more = f"{row['more']:.0f} | {row['bar']} | {'yes' if row['met'] else 'no'}" if "more" in row else " | | "
+            lines.append(f"| {row['contestant']} | {row['megabytes']:.0f} | {more} |")
     return "\n".join(lines) + "\n"
 
 
 def add_arguments(parser):
     """The options of `locadv bench`."""
     parser.add_argument("--dataset", default="mnist", help="a grey 28x28 set (default: mnist; digits needs no data)")
-    parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES), help="which (default: all)")
+    parser.add_argument(
+        "--suites", nargs="+", default=[*SUITES, "memory"], choices=[*SUITES, "memory"], help="which (default: all)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds (default: 3)")
     parser.add_argument("--images", type=int, default=1000, help="attacked images (default: 1000)")
     parser.add_argument("--training-images", type=int, default=2048, help="images of a training round (default: 2048)")
@@ -240,9 +286,10 @@ def run(options):
         maker.join()
         if maker.exitcode:
             return 1
-        rows = [row for name in options.suites for row in run_suite(SUITES[name], folder, options)]
+        rows = [row for name in options.suites if name != "memory" for row in run_suite(SUITES[name], folder, options)]
+        rows += memory_rows(folder, options) if "memory" in options.suites else []
     about = {name: value for name, value in vars(options).items() if name not in ("run", "out")}
-    about |= {"machine": machine(), "device": rows[0]["device"], "finished": time.strftime("%Y-%m-%d")}
+    about |= {"machine": machine(), "device": rows[0].get("device", ""), "finished": time.strftime("%Y-%m-%d")}
     table = markdown(rows, about)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "RESULTS.md").write_text(table, encoding="utf-8")
@@ -256,6 +303,7 @@ def figure(rows):
     """Times as points with minimum and maximum, on one logarithmic scale, a panel per suite."""
     from matplotlib.figure import Figure
 
+    rows = [row for row in rows if row["suite"] != "memory"]
     titles = list(dict.fromkeys(row["suite"] for row in rows))
     sheet = Figure(figsize=(8, 0.5 + 0.36 * (len(rows) + 2 * len(titles))), layout="constrained")
     heights = [sum(row["suite"] == title for row in rows) + 1 for title in titles]
