@@ -45,7 +45,7 @@ def attack_art(task):
 
     x, y, mask = task["data"]
     attack = ProjectedGradientDescent(
-        _art_classifier(task["model"]),
+        art_classifier(task["model"]),
         norm=np.inf,
         eps=task["eps"],
         eps_step=task["alpha"],
@@ -167,7 +167,7 @@ def floor_train(task):
     return run
 
 
-def _art_classifier(model, train_step=None):
+def art_classifier(model, train_step=None):
     from art.estimators.classification import TensorFlowV2Classifier
 
     return TensorFlowV2Classifier(
@@ -196,7 +196,7 @@ def _art_trainer(task, *, compiled):
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
 
     trainer = AdversarialTrainerMadryPGD(
-        _art_classifier(model, tf.function(step) if compiled else step),
+        art_classifier(model, tf.function(step) if compiled else step),
         nb_epochs=1,
         batch_size=BATCH,
         eps=task["eps"],

@@ -1,0 +1,154 @@
+"""As strong as the others? The kit's attacks and the peers' on the same models, images and budgets, robust accuracies
+side by side: `python benchmarks/agreement.py --help`. Needs the extra `peers`.
+
+The kit's may not be more than half a point higher: that would be a weaker attack. Where a peer has no mask, the whole
+image is attacked.
+"""
+
+import argparse
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+import locadv_tf as la  # before keras: it keeps TensorFlow's start-up messages off the screen
+
+warnings.simplefilter("ignore")  # the peers' own
+
+import bench  # noqa: E402
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from contestants import BATCH, art_classifier  # noqa: E402
+
+AGREE = 0.005  # how much higher the kit's robust accuracy may be
+
+
+def art(kind, **options):
+    """An attack of ART on a model: `(x, y, mask) -> images`."""
+
+    def run(model, x, y, mask):
+        from art.attacks import evasion
+
+        masks = {} if mask is None else {"mask": np.broadcast_to(mask, x.shape)}
+        return getattr(evasion, kind)(art_classifier(model), batch_size=BATCH, **options).generate(x, y, **masks)
+
+    return run
+
+
+def art_auto_attack(eps):
+    def run(model, x, y, mask):
+        from art.attacks.evasion import AutoAttack
+
+        return AutoAttack(art_classifier(model), eps=eps, eps_step=eps / 4, batch_size=BATCH).generate(x, np.eye(10)[y])
+
+    return run
+
+
+def foolbox(kind, eps, **options):
+    """An attack of Foolbox on a model; it has no masks."""
+
+    def run(model, x, y, mask):
+        import foolbox
+
+        wrapped = foolbox.TensorFlowModel(model, bounds=(0, 1))
+        labels = tf.constant(y, tf.int64)  # int32 breaks it under NumPy 2
+        attack = getattr(foolbox.attacks, kind)(**options)
+        parts = [slice(first, first + BATCH) for first in range(0, len(x), BATCH)]
+        return np.concatenate([attack(wrapped, tf.constant(x[p]), labels[p], epsilons=eps)[1].numpy() for p in parts])
+
+    return run
+
+
+def pairs(eps, eps_l2, steps, queries):
+    """`(region, the kit's attack, the peer's name, the peer)`, each pair with the same budget."""
+    alpha, verbose = 2.5 * eps / steps, {"verbose": False}
+    pgd = {"eps": eps, "eps_step": alpha, "max_iter": steps, "num_random_init": 1, **verbose}
+    apgd = {"eps": eps, "eps_step": 2 * eps, "max_iter": 100, "nb_random_init": 1, **verbose}
+    l2 = {"abs_stepsize": 2.5 * eps_l2 / steps, "steps": steps, "random_start": True}
+    return [
+        ("background", la.FGSM(eps=eps), "ART FGSM", art("FastGradientMethod", eps=eps)),
+        ("background", la.PGD(eps=eps, steps=steps), "ART PGD", art("ProjectedGradientDescent", **pgd)),
+        ("full", la.PGD(eps=eps, steps=steps), "Foolbox LinfPGD",
+         foolbox("LinfPGD", eps, abs_stepsize=alpha, steps=steps, random_start=True)),
+        ("full", la.PGD(eps=eps_l2, steps=steps, norm="l2"), "Foolbox L2PGD", foolbox("L2PGD", eps_l2, **l2)),
+        ("full", la.APGD(eps=eps), "ART APGD (cross-entropy)",
+         art("AutoProjectedGradientDescent", loss_type="cross_entropy", **apgd)),
+        ("full", la.Square(eps=eps, queries=queries), "ART Square",
+         art("SquareAttack", eps=eps, max_iter=queries, nb_restarts=1, **verbose)),
+        ("full", la.LocalizedAutoAttack(eps=eps), "ART AutoAttack", art_auto_attack(eps)),
+    ]  # fmt: skip
+
+
+def compare(model, data, pair):
+    """One row: robust accuracies of the kit's attack and the peer's on the same images."""
+    region, attack, name, peer = pair
+    x, y, mask = data
+    result = la.run_attack(model, data, attack, region=region, keep_images=False)
+    x_adv = peer(model, x, y, None if region == "full" else la.region_mask(mask, region).numpy())
+    correct = [model.predict(images, batch_size=500, verbose=0).argmax(axis=-1) == y for images in (x, x_adv)]
+    size = attack.eps + 1e-5
+    change = x_adv - x
+    largest = np.sqrt((change**2).sum(axis=(1, 2, 3))).max() if attack.norm == "l2" else np.abs(change).max()
+    ours, theirs = float(1 - result.fooled.mean()), float((correct[0] & correct[1]).mean())
+    return {
+        "region": region,
+        "attack": str(attack),
+        "peer": name,
+        "ours": ours,
+        "theirs": theirs,
+        "agrees": ours <= theirs + AGREE,
+        "within_budget": bool(largest <= size),
+    }
+
+
+def markdown(rows, options):
+    lines = [
+        f"`python benchmarks/agreement.py`: {options.images} test images of {options.dataset}. "
+        f"The kit's may be at most {100 * AGREE:.1f} points higher.",
+        "",
+        "| model | region | the kit's attack | accuracy | peer | accuracy | as strong |",
+        "|---" * 7 + "|",
+    ]
+    for row in rows:
+        budget = "" if row["within_budget"] else " (beyond the budget)"
+        lines.append(
+            f"| {row['model']} | {row['region']} | {row['attack']} | {100 * row['ours']:.1f} % | {row['peer']} | "
+            f"{100 * row['theirs']:.1f} %{budget} | {'yes' if row['agrees'] else 'no'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(options):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        bench.prepare(folder, options)
+        with np.load(folder / "attack.npz") as arrays:
+            data = tuple(arrays[part] for part in ("x", "y", "mask"))
+        rows = []
+        for name in ("natural", "LAT"):
+            model = keras.saving.load_model(folder / f"{name}.keras")
+            for pair in pairs(options.eps, options.eps_l2, options.steps, options.queries):
+                rows.append({"model": name} | compare(model, data, pair))
+                print(f"{name}: {pair[1]} and {pair[2]} done", file=sys.stderr, flush=True)
+    table = markdown(rows, options)
+    print(table)
+    if options.out:
+        options.out.write_text(table, encoding="utf-8")
+    return int(not all(row["agrees"] for row in rows))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="mnist", help="a grey 28x28 set (default: mnist; digits needs no data)")
+    parser.add_argument("--images", type=int, default=500, help="attacked images (default: 500)")
+    parser.add_argument("--train-images", type=int, default=10_000, help="images that the models are made with")
+    parser.add_argument("--training-images", type=int, default=128, help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, default=3, help="epochs that the models are made with (default: 3)")
+    parser.add_argument("--eps", type=float, default=0.15, help="budget in pixel units (default: 0.15)")
+    parser.add_argument("--eps-l2", type=float, default=1.5, help="budget of the L2 attacks (default: 1.5)")
+    parser.add_argument("--steps", type=int, default=40, help="steps of PGD (default: 40)")
+    parser.add_argument("--queries", type=int, default=1000, help="queries of Square (default: 1000)")
+    parser.add_argument("--out", type=Path, help="file for the table")
+    sys.exit(main(parser.parse_args()))
