@@ -138,6 +138,7 @@ class APGD(Attack):
         alpha = tf.where(first, 1.0, ALPHA)
         alpha = _each(alpha) if alpha.shape.rank else alpha
         x_next = x + alpha * (z - x) + (1.0 - alpha) * (x - m["previous"])
+        x_next = tf.where(tf.math.is_finite(gradient), x_next, x)  # a pixel without a finite gradient stays
         m["previous"] = x
         return raw, m | {"x": norms.project(x_next, image, mask, eps, self.norm)}
 
