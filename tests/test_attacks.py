@@ -143,23 +143,6 @@ def cases(draw, attack=None, compiled=None):
     )  # fmt: skip
 
 
-class Spy:
-    """A model that keeps what it was asked and what it answered, where it runs eagerly."""
-
-    def __init__(self, model):
-        self.model, self.layers, self.seen = model, model.layers, []
-
-    def __call__(self, x, training=None):
-        logits = self.model(x, training=training)
-        self.seen.append((np.asarray(x), logits.numpy().astype(np.float32), training))
-        return logits
-
-    @property
-    def points(self):
-        """All but the first call, with which the attack checks its input."""
-        return self.seen[1:]
-
-
 def cross_entropy(logits, label):
     logits = logits.astype(np.float64)
     return np.log(np.exp(logits).sum(axis=-1)) - np.take_along_axis(logits, label[:, None].astype(int), 1)[:, 0]
@@ -208,8 +191,8 @@ def test_no_images_are_no_problem(attack, tiny_model):
 
 
 @given(case=cases(compiled=False))
-def test_3_every_point_that_the_model_sees_keeps_mask_budget_and_range(case, tiny_model):
-    spy = Spy(tiny_model(case.channels, case.policy))
+def test_3_every_point_that_the_model_sees_keeps_mask_budget_and_range(case, spy_on, tiny_model):
+    spy = spy_on(tiny_model(case.channels, case.policy))
     case.run(spy)
     for x, _, _ in spy.points:
         case.assert_kept(x)
@@ -307,8 +290,8 @@ def test_6_batch_norm_statistics_do_not_move(case, tiny_model):
 
 
 @given(case=cases(compiled=False))
-def test_6_the_model_runs_for_inference(case, tiny_model):
-    spy = Spy(tiny_model(case.channels, case.policy))
+def test_6_the_model_runs_for_inference(case, spy_on, tiny_model):
+    spy = spy_on(tiny_model(case.channels, case.policy))
     case.run(spy)
     assert {training for _, _, training in spy.seen} == {False}
 
@@ -331,8 +314,8 @@ def test_7_neighbours_do_not_change_an_images_gradient(case, tiny_model):
 
 @settings(max_examples=40)
 @given(case=cases(attack=any_attack().filter(lambda attack: attack.keep == "best"), compiled=False))
-def test_8_returns_the_best_point(case, tiny_model):
-    spy = Spy(tiny_model(case.channels, case.policy))
+def test_8_returns_the_best_point(case, spy_on, tiny_model):
+    spy = spy_on(tiny_model(case.channels, case.policy))
     x_adv, attack = case.run(spy), case.attack
     ranking = int(getattr(attack, "targets", 0) > 0)  # a look at the image itself, to rank the wrong classes
     a_run = ranking + attack.steps + 1
@@ -375,11 +358,11 @@ def test_8_fooled_comes_before_loss(points):
 
 @given(case=cases(attack=st.builds(la.PGD, eps=st.floats(0, 1), steps=st.integers(1, 4), step_size=st.floats(0, 1),
                                    random_start=st.booleans(), keep=st.just("last")), compiled=False))  # fmt: skip
-def test_8_or_the_last_point(case, tiny_model):
+def test_8_or_the_last_point(case, spy_on, tiny_model):
     model = tiny_model(case.channels, case.policy)
     x_adv = case.run(model)
     # One step more passes through the same points: the last that it shows the model is this attack's result.
-    spy = Spy(model)
+    spy = spy_on(model)
     dataclasses.replace(case, attack=dataclasses.replace(case.attack, steps=case.attack.steps + 1)).run(spy)
     np.testing.assert_array_equal(bits(x_adv), bits(spy.points[-1][0]))
 
@@ -396,10 +379,10 @@ def test_8_or_the_last_point(case, tiny_model):
     ],
     ids=str,
 )
-def test_8_restarts_differ_and_more_of_them_are_no_worse(attack, tiny_model):
+def test_8_restarts_differ_and_more_of_them_are_no_worse(attack, spy_on, tiny_model):
     rng = np.random.default_rng(0)
     image, label = rng.random((16, 6, 6, 1), "float32"), rng.integers(0, 3, 16)
-    spy = Spy(tiny_model())
+    spy = spy_on(tiny_model())
     dataclasses.replace(attack, restarts=2)(spy, image, label)
     half = len(spy.points) // 2
     first, second = np.stack([x for x, _, _ in spy.points[:half]]), np.stack([x for x, _, _ in spy.points[half:]])
@@ -417,9 +400,9 @@ def test_8_restarts_differ_and_more_of_them_are_no_worse(attack, tiny_model):
 
 
 @given(case=cases(compiled=False))
-def test_9_images_and_losses_stay_float32(case, tiny_model):
+def test_9_images_and_losses_stay_float32(case, spy_on, tiny_model):
     model = tiny_model(case.channels, "mixed_float16")
-    spy = Spy(model)
+    spy = spy_on(model)
     case.run(spy)
     assert {x.dtype for x, _, _ in spy.seen} == {np.dtype("float32")}
     label = tf.cast(case.label, tf.int64)
