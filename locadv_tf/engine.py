@@ -200,14 +200,14 @@ class _Batch:
     moving: dict
     k: np.ndarray
     rest: dict
-    advance: Callable
+    compiled: "_CompiledAttack"
 
     def __len__(self):
         return len(self.k)
 
     def advanced(self):
         """One gradient (or query) and one step for every job."""
-        return dataclasses.replace(self, moving=self.advance(self.fixed, self.moving), k=self.k + 1)
+        return dataclasses.replace(self, moving=self.compiled.advance(self.fixed, self.moving), k=self.k + 1)
 
 
 def _enter(model, attack, batch, jobs, seed, first):
@@ -224,20 +224,18 @@ def _enter(model, attack, batch, jobs, seed, first):
     fixed, moving = compiled.begin(given | numbers)
     k, rest = np.zeros(n, np.int32), {name: jobs[name] for name in _REST}
     if _size(batch):
-        fixed, moving = _concatenate((batch.fixed, batch.moving), (fixed, moving))
+        fixed, moving = compiled.join((batch.fixed, batch.moving), (fixed, moving))
         k, rest = np.concatenate([batch.k, k]), _join(batch.rest, rest)
-    return _Batch(fixed, moving, k, rest, compiled.advance)
+    return _Batch(fixed, moving, k, rest, compiled)
 
 
 def _leave(batch, leaves, counter):
     """The jobs that leave the batch, each with its last point `x`, and the batch without them."""
     stays = ~leaves
-    out = {name: batch.fixed[name] for name in ("image", "label", "mask", "eps")}
-    out |= {name: batch.moving[name] for name in ("best", "cut", "x")}
-    jobs = tf.nest.map_structure(lambda part: part.numpy(), _gather(out, np.flatnonzero(leaves)))
-    jobs |= _take(batch.rest, leaves)
+    indices = np.flatnonzero(leaves), np.flatnonzero(stays)
+    out, (fixed, moving) = batch.compiled.part(batch.fixed, batch.moving, *indices)
+    jobs = tf.nest.map_structure(lambda part: part.numpy(), out) | _take(batch.rest, leaves)
     jobs[counter] = jobs[counter] + batch.k[leaves]
-    fixed, moving = _gather((batch.fixed, batch.moving), np.flatnonzero(stays))
     return jobs, dataclasses.replace(batch, fixed=fixed, moving=moving, k=batch.k[stays], rest=_take(batch.rest, stays))
 
 
@@ -277,6 +275,8 @@ class _Compiled(NamedTuple):
 class _CompiledAttack(NamedTuple):
     begin: Callable
     advance: Callable
+    join: Callable
+    part: Callable
 
 
 @functools.lru_cache(maxsize=8)
@@ -297,7 +297,11 @@ def _compiled(model, shape):
 
 @functools.lru_cache(maxsize=32)
 def _compiled_attack(model, attack, random_start, shape):
-    """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one."""
+    """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one.
+
+    How its jobs join and leave a batch, too: a function that all attacks shared would be traced again for each one's
+    memory, of which TensorFlow warns on stderr.
+    """
 
     def advance(fixed, moving):
         return attack.advance(model, fixed, moving)
@@ -308,7 +312,18 @@ def _compiled_attack(model, attack, random_start, shape):
         moving = attack.begin(model, fixed, given["restart"], random_start=random_start)
         return fixed, moving | {"k": tf.zeros_like(given["restart"]), "best": given["best"], "cut": given["cut"]}
 
-    return _CompiledAttack(_traced_once(begin), _traced_once(advance))
+    def gather(parts, indices):
+        return tf.nest.map_structure(lambda values: tf.gather(values, indices), parts)
+
+    def join(jobs, more):
+        return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), jobs, more)
+
+    def part(fixed, moving, leaves, stays):
+        out = {name: fixed[name] for name in ("image", "label", "mask", "eps")}
+        out |= {name: moving[name] for name in ("best", "cut", "x")}
+        return gather(out, leaves), gather((fixed, moving), stays)
+
+    return _CompiledAttack(*map(_traced_once, (begin, advance, join, part)))
 
 
 def _traced_once(function):
@@ -323,16 +338,6 @@ def _traced_once(function):
         return traced[0](*arguments)
 
     return call
-
-
-@functools.partial(tf.function, autograph=False, reduce_retracing=True)
-def _gather(parts, indices):
-    return tf.nest.map_structure(lambda part: tf.gather(part, indices), parts)
-
-
-@functools.partial(tf.function, autograph=False, reduce_retracing=True)
-def _concatenate(parts, more):
-    return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), parts, more)
 
 
 # The way in and the way out.
