@@ -1,7 +1,9 @@
 """Auto-PGD in the mask: the step size follows from how the climb goes (Croce & Hein 2020, arXiv:2003.01690, alg. 1).
 
 In the equations f is the loss that is climbed, η the step size, x_max the highest point so far; ρ is the share of steps
-that are to go uphill, α the weight of the new direction against the last move.
+that are to go uphill, α the weight of the new direction against the last move. Where the paper and its authors' program
+differ, this is the program: the steps between checkpoints are rounded down (the paper rounds the checkpoints up, which
+is the same for 100 steps), exactly ρ of them going uphill is too few, and condition 2 needs a checkpoint before.
 """
 
 import dataclasses
