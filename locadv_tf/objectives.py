@@ -112,7 +112,7 @@ def dlr(logits, label, aim=None):
         ValueError: for fewer than three classes, four with an aim.
 
     Example:
-        >>> dlr(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64)).numpy().round(3).tolist()
+        >>> print(dlr(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64)).numpy().round(3))
         [-0.667]
     """
     needed = 3 if aim is None else 4
