@@ -154,7 +154,7 @@ def test_a_region_is_a_mask(region, model, data):
     np.testing.assert_allclose(result.images[result.natural_correct], x[result.natural_correct], atol=1e-5)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(n=st.integers(0, 20), batch_size=st.integers(1, 25), steps=st.integers(1, 4), restarts=st.integers(1, 3),
        kind=st.sampled_from((la.PGD, la.APGD, la.Square)), stop=st.sampled_from(("fooled", "worst")),
        seed=st.integers(0, 2**31))  # fmt: skip
