@@ -1,7 +1,9 @@
 """Auto-PGD in the mask: the step size follows from how the climb goes (Croce & Hein 2020, arXiv:2003.01690, alg. 1).
 
 In the equations f is the loss that is climbed, η the step size, x_max the highest point so far; ρ is the share of steps
-that are to go uphill, α the weight of the new direction against the last move.
+that are to go uphill, α the weight of the new direction against the last move. Where the paper and its authors' program
+differ, this is the program: the steps between checkpoints are rounded down (the paper rounds the checkpoints up, which
+is the same for 100 steps), exactly ρ of them going uphill is too few, and condition 2 needs a checkpoint before.
 """
 
 import dataclasses
@@ -138,6 +140,7 @@ class APGD(Attack):
         alpha = tf.where(first, 1.0, ALPHA)
         alpha = _each(alpha) if alpha.shape.rank else alpha
         x_next = x + alpha * (z - x) + (1.0 - alpha) * (x - m["previous"])
+        x_next = tf.where(tf.math.is_finite(gradient), x_next, x)  # a pixel without a finite gradient stays
         m["previous"] = x
         return raw, m | {"x": norms.project(x_next, image, mask, eps, self.norm)}
 

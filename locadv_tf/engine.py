@@ -237,11 +237,10 @@ def _enter(model, attack, batch, jobs, seed, first):
 def _leave(batch, leaves, counter):
     """The jobs that leave the batch, each with its last point `x`, and the batch without them."""
     stays = ~leaves
-    jobs = batch.compiled.leave(batch.fixed, batch.moving, np.flatnonzero(leaves))
-    jobs = tf.nest.map_structure(lambda part: part.numpy(), jobs)
-    jobs |= _take(batch.rest, leaves)
+    indices = np.flatnonzero(leaves), np.flatnonzero(stays)
+    out, (fixed, moving) = batch.compiled.part(batch.fixed, batch.moving, *indices)
+    jobs = tf.nest.map_structure(lambda part: part.numpy(), out) | _take(batch.rest, leaves)
     jobs[counter] = jobs[counter] + batch.k[leaves]
-    fixed, moving = batch.compiled.stay((batch.fixed, batch.moving), np.flatnonzero(stays))
     return jobs, dataclasses.replace(batch, fixed=fixed, moving=moving, k=batch.k[stays], rest=_take(batch.rest, stays))
 
 
@@ -281,9 +280,8 @@ class _Compiled(NamedTuple):
 class _CompiledAttack(NamedTuple):
     begin: Callable
     advance: Callable
-    leave: Callable
-    stay: Callable
     join: Callable
+    part: Callable
 
 
 @functools.lru_cache(maxsize=8)
@@ -304,7 +302,11 @@ def _compiled(model, shape):
 
 @functools.lru_cache(maxsize=32)
 def _compiled_attack(model, attack, random_start, shape):
-    """An attack's start and its step, whatever its numbers (`attack` is the `structure` of one); who comes and goes."""
+    """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one.
+
+    How its jobs join and leave a batch, too: a function that all attacks shared would be traced again for each one's
+    memory, of which TensorFlow warns on stderr.
+    """
 
     def advance(fixed, moving):
         return attack.advance(model, fixed, moving)
@@ -315,17 +317,18 @@ def _compiled_attack(model, attack, random_start, shape):
         moving = attack.begin(model, fixed, given["restart"], random_start=random_start)
         return fixed, moving | {"k": tf.zeros_like(given["restart"]), "best": given["best"], "cut": given["cut"]}
 
-    def leave(fixed, moving, indices):
+    def gather(parts, indices):
+        return tf.nest.map_structure(lambda values: tf.gather(values, indices), parts)
+
+    def join(jobs, more):
+        return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), jobs, more)
+
+    def part(fixed, moving, leaves, stays):
         out = {name: fixed[name] for name in ("image", "label", "mask", "eps")}
-        return stay(out | {name: moving[name] for name in ("x", "best", "cut")}, indices)
+        out |= {name: moving[name] for name in ("best", "cut", "x")}
+        return gather(out, leaves), gather((fixed, moving), stays)
 
-    def stay(parts, indices):
-        return tf.nest.map_structure(lambda part: tf.gather(part, indices), parts)
-
-    def join(parts, more):
-        return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), parts, more)
-
-    return _CompiledAttack(*map(_traced_once, (begin, advance, leave, stay, join)))
+    return _CompiledAttack(*map(_traced_once, (begin, advance, join, part)))
 
 
 def _traced_once(function):

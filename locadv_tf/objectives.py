@@ -125,8 +125,8 @@ def dlr(logits, label, aim=None):
         ValueError: for fewer than three classes, four with an aim.
 
     Example:
-        >>> round(float(dlr(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64))[0]), 3)
-        -0.667
+        >>> print(dlr(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64)).numpy().round(3))
+        [-0.667]
     """
     needed = 3 if aim is None else 4
     if logits.shape[-1] < needed:

@@ -100,3 +100,26 @@ def tiny_model():
         return model
 
     return build
+
+
+@pytest.fixture(scope="session")
+def spy_on():
+    """`spy_on(model)`: the same model, which keeps what it is asked."""
+    return Spy
+
+
+class Spy:
+    """A model that keeps what it was asked and what it answered, where it runs eagerly."""
+
+    def __init__(self, model):
+        self.model, self.layers, self.seen = model, model.layers, []
+
+    def __call__(self, x, training=None):
+        logits = self.model(x, training=training)
+        self.seen.append((np.asarray(x), logits.numpy().astype(np.float32), training))
+        return logits
+
+    @property
+    def points(self):
+        """All but the first call, with which the attack checks its input."""
+        return self.seen[1:]

@@ -11,7 +11,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import attacks, norms
+from locadv_tf import attacks, norms, objectives
 from locadv_tf.objectives import respond_with_gradient
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
@@ -27,6 +27,12 @@ COMPILED = [
     (la.PGD(eps=0.0, steps=2, restarts=2), 1, "mixed_float16", False),
     (la.RandomNoise(eps=0.1), 1, "mixed_float16", False),
     (la.RandomNoise(eps=1.0, restarts=3), 3, "float32", True),
+    (la.FGSM(eps=2.0, norm="l2"), 3, "mixed_float16", False),
+    (la.PGD(eps=1.5, steps=3, restarts=2, norm="l2", loss="margin", momentum=0.9), 1, "float32", True),
+    (la.APGD(eps=0.1, steps=6, loss="margin", targets=2), 1, "float32", False),
+    (la.APGD(eps=1.0, steps=4, loss="dlr", restarts=2, norm="l2"), 3, "mixed_float16", False),
+    (la.Square(eps=0.3, queries=8, restarts=2), 3, "float32", True),
+    (la.LocalizedAutoAttack(eps=0.1, budget="fast", targets=2, loss="margin"), 1, "float32", False),
 ]
 
 
@@ -61,8 +67,12 @@ class Case:
         """Rules 1 and 2 for any point on the attack's way."""
         assert x.dtype == np.float32 and x.shape == self.image.shape
         np.testing.assert_array_equal(x.view(np.uint32)[~self.free], self.image.view(np.uint32)[~self.free])
-        change = np.abs(x.astype(np.float64) - self.image)
-        assert change.max(initial=0) <= np.float32(self.attack.eps) + 2.0**-24  # half a unit in the last place of 1
+        change, eps, rounding = x.astype(np.float64) - self.image, np.float32(self.attack.eps), 2.0**-24
+        if self.attack.norm == "l2":  # each pixel is rounded, and so is the length that the change is divided by
+            length = np.sqrt(np.square(change).sum(axis=(1, 2, 3)))
+            assert length.max() <= eps * (1 + 1e-6) + rounding * np.sqrt(change[0].size)
+        else:
+            assert np.abs(change).max() <= eps + rounding  # half a unit in the last place of 1
         assert x.min(initial=0) >= 0 and x.max(initial=1) <= 1
 
 
@@ -81,16 +91,29 @@ def compiled_call(model, attack, channels, targeted):
 
 @st.composite
 def any_attack(draw):
-    kind = draw(st.sampled_from((la.FGSM, la.PGD, la.RandomNoise)))
-    options = {"eps": draw(st.sampled_from((0.0, 1 / 255, 0.1, 0.7, 1.0)) | st.floats(0, 1))}
+    kind = draw(st.sampled_from((la.FGSM, la.PGD, la.RandomNoise, la.APGD, la.Square)))
+    options = {}
+    if kind in (la.FGSM, la.PGD, la.APGD):
+        options["norm"] = draw(st.sampled_from(norms.NORMS))
+    high = 10.0 if options.get("norm") == "l2" else 1.0
+    options["eps"] = draw(st.sampled_from((0.0, 1 / 255, 0.1, 0.7, high)) | st.floats(0, high))
+    if kind in (la.PGD, la.APGD):
+        options |= {"steps": draw(st.integers(1, 4)), "loss": draw(st.sampled_from(objectives.LOSSES))}
     if kind is la.PGD:
-        options |= {"steps": draw(st.integers(1, 4)), "step_size": draw(st.none() | st.floats(0, 1))}
+        options |= {"step_size": draw(st.none() | st.floats(0, high)), "momentum": draw(st.sampled_from((0.0, 0.9)))}
         options |= {"random_start": draw(st.booleans()), "keep": draw(st.sampled_from(("best", "last")))}
-        if options["random_start"] and options["keep"] == "best":
-            options["restarts"] = draw(st.integers(1, 3))
-    if kind is la.RandomNoise:
+    if kind is la.APGD and options["loss"] != "dlr":  # which needs four classes for a target
+        options["targets"] = draw(st.integers(0, 2))
+    if kind is la.Square:
+        options |= {"queries": draw(st.integers(1, 8)), "start_share": draw(st.floats(0, 1))}
+    if kind is not la.FGSM and options.get("random_start", True) and options.get("keep", "best") == "best":
         options["restarts"] = draw(st.integers(1, 3))
     return kind(**options)
+
+
+def may_have_a_target(attack):
+    """One that a caller names, with the three classes of the tiny model."""
+    return not getattr(attack, "targets", 0) and attack.loss != "dlr"
 
 
 @st.composite
@@ -101,7 +124,8 @@ def cases(draw, attack=None, compiled=None):
         label_dtype, mask_dtype = "uint8", "bool"
     else:
         attack, channels = draw(any_attack() if attack is None else attack), draw(st.sampled_from((1, 3)))
-        policy, targeted = draw(st.sampled_from(("float32", "mixed_float16"))), draw(st.booleans())
+        policy = draw(st.sampled_from(("float32", "mixed_float16")))
+        targeted = may_have_a_target(attack) and draw(st.booleans())
         label_dtype, mask_dtype = draw(st.sampled_from(INTEGERS)), draw(st.sampled_from(MASKS))
     n, height, width = draw(st.integers(1, 5)), draw(st.integers(4, 9)), draw(st.integers(4, 9))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -117,23 +141,6 @@ def cases(draw, attack=None, compiled=None):
         attack, channels, policy, compiled, image, label, mask.astype(mask_dtype), target if targeted else None,
         seed=draw(st.integers(0, 2**31 - 1)),
     )  # fmt: skip
-
-
-class Spy:
-    """A model that keeps what it was asked and what it answered, where it runs eagerly."""
-
-    def __init__(self, model):
-        self.model, self.layers, self.seen = model, model.layers, []
-
-    def __call__(self, x, training=None):
-        logits = self.model(x, training=training)
-        self.seen.append((np.asarray(x), logits.numpy().astype(np.float32), training))
-        return logits
-
-    @property
-    def points(self):
-        """All but the first call, with which the attack checks its input."""
-        return self.seen[1:]
 
 
 def cross_entropy(logits, label):
@@ -154,7 +161,18 @@ def test_1_2_keeps_mask_budget_and_range(case, tiny_model):
     case.assert_kept(case.run(tiny_model(case.channels, case.policy)))
 
 
-@pytest.mark.parametrize("attack", [la.FGSM(eps=0.1), la.PGD(eps=0.1, steps=2), la.RandomNoise(eps=0.1)], ids=str)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        la.FGSM(eps=0.1),
+        la.PGD(eps=0.1, steps=2),
+        la.PGD(eps=1.0, steps=2, norm="l2", momentum=0.9),
+        la.RandomNoise(eps=0.1),
+        la.APGD(eps=0.1, steps=2, targets=2),
+        la.Square(eps=0.1, queries=3),
+    ],
+    ids=str,
+)
 def test_without_a_mask_the_whole_image_is_attacked(attack, tiny_model):
     rng = np.random.default_rng(0)
     image, label = rng.random((3, 6, 5, 1), "float32"), np.array([0, 1, 2])
@@ -163,17 +181,18 @@ def test_without_a_mask_the_whole_image_is_attacked(attack, tiny_model):
     assert (everywhere.numpy() != image).mean() > 0.9
 
 
-def test_no_images_are_no_problem(tiny_model):
+@pytest.mark.parametrize("attack", [la.PGD(eps=0.1), la.APGD(eps=0.1, steps=2), la.Square(eps=0.1, queries=2)], ids=str)
+def test_no_images_are_no_problem(attack, tiny_model):
     nothing = np.zeros((0, 6, 5, 1), "float32")
-    assert la.PGD(eps=0.1)(tiny_model(), nothing, np.zeros(0, int)).shape == nothing.shape
+    assert attack(tiny_model(), nothing, np.zeros(0, int)).shape == nothing.shape
 
 
 # Rule 3 (batch slices: test_engine.py)
 
 
 @given(case=cases(compiled=False))
-def test_3_every_point_that_the_model_sees_keeps_mask_budget_and_range(case, tiny_model):
-    spy = Spy(tiny_model(case.channels, case.policy))
+def test_3_every_point_that_the_model_sees_keeps_mask_budget_and_range(case, spy_on, tiny_model):
+    spy = spy_on(tiny_model(case.channels, case.policy))
     case.run(spy)
     for x, _, _ in spy.points:
         case.assert_kept(x)
@@ -193,11 +212,12 @@ def test_4_no_budget_or_no_mask_returns_the_input(case, empty, tiny_model):
 # Rule 5
 
 
-@given(case=cases(attack=st.builds(la.FGSM, eps=st.sampled_from((0.0, 0.1, 1.0)) | st.floats(0, 1)), compiled=False),
+@given(case=cases(attack=st.builds(la.FGSM, eps=st.sampled_from((0.0, 0.1, 1.0)) | st.floats(0, 1),
+                                   norm=st.sampled_from(norms.NORMS)), compiled=False),
        keep=st.sampled_from(("best", "last")))  # fmt: skip
 def test_5_one_step_of_pgd_is_fgsm(case, keep, tiny_model):
-    model, eps = tiny_model(case.channels, case.policy), case.attack.eps
-    one_step = la.PGD(eps=eps, steps=1, step_size=eps, random_start=False, keep=keep)
+    model, eps, norm = tiny_model(case.channels, case.policy), case.attack.eps, case.attack.norm
+    one_step = la.PGD(eps=eps, steps=1, step_size=eps, random_start=False, keep=keep, norm=norm)
     np.testing.assert_array_equal(bits(case.run(model)), bits(dataclasses.replace(case, attack=one_step).run(model)))
 
 
@@ -224,23 +244,33 @@ def softmax_regression(weights, shape, policy="float32"):
     return model
 
 
-@settings(max_examples=15)
-@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), eps=st.floats(0.01, 0.5), targeted=st.booleans())
-def test_pgd_is_the_papers_equation(seed, steps, eps, targeted):
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), eps=st.floats(0.01, 0.5), targeted=st.booleans(),
+       norm=st.sampled_from(norms.NORMS), momentum=st.sampled_from((0.0, 0.5, 1.0)))  # fmt: skip
+def test_pgd_is_the_papers_equation(seed, steps, eps, targeted, norm, momentum):
     rng = np.random.default_rng(seed)
     image, mask = rng.random((4, 5, 6, 1), "float32"), rng.random((4, 5, 6, 1)) < 0.5
     label, target = rng.integers(0, 3, (2, 4))
     weights = rng.normal(size=(30, 3)).astype("float32") / 4
-    attack = la.PGD(eps=eps, steps=steps, random_start=False, keep="last")
+    attack = la.PGD(eps=eps, steps=steps, random_start=False, keep="last", norm=norm, momentum=momentum)
 
-    x = image
+    def size(x, order):
+        return np.linalg.norm(x.reshape(4, -1), order, axis=1)[:, None, None, None]
+
+    x, velocity = image, 0.0
     for _ in range(steps):
         logits = x.reshape(4, -1) @ weights
         share = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-        gradient = (share - np.eye(3)[target if targeted else label]) @ weights.T
-        uphill = np.sign(gradient).reshape(image.shape) * (-1 if targeted else 1)
-        x = np.clip(x + 2.5 * eps / steps * uphill, image - eps, image + eps).clip(0, 1)
-        x = np.where(mask, x, image)
+        gradient = ((share - np.eye(3)[target if targeted else label]) @ weights.T).reshape(image.shape)
+        uphill = np.where(mask, -gradient if targeted else gradient, 0)
+        if momentum:
+            velocity = uphill = momentum * velocity + uphill / size(uphill, 1)
+        if norm == "linf":
+            x = np.clip(x + 2.5 * eps / steps * np.sign(uphill), image - eps, image + eps)
+        else:
+            change = x + 2.5 * eps / steps * uphill / size(uphill, 2) - image
+            x = image + change * np.minimum(1, eps / size(change, 2))
+        x = np.where(mask, x.clip(0, 1), image)
 
     model = softmax_regression(weights, (5, 6, 1))
     x_adv = attack(model, image, label, mask=mask, target=target if targeted else None)
@@ -260,8 +290,8 @@ def test_6_batch_norm_statistics_do_not_move(case, tiny_model):
 
 
 @given(case=cases(compiled=False))
-def test_6_the_model_runs_for_inference(case, tiny_model):
-    spy = Spy(tiny_model(case.channels, case.policy))
+def test_6_the_model_runs_for_inference(case, spy_on, tiny_model):
+    spy = spy_on(tiny_model(case.channels, case.policy))
     case.run(spy)
     assert {training for _, _, training in spy.seen} == {False}
 
@@ -271,11 +301,12 @@ def test_6_the_model_runs_for_inference(case, tiny_model):
 
 @given(case=cases(compiled=False))
 def test_7_neighbours_do_not_change_an_images_gradient(case, tiny_model):
-    model = tiny_model(case.channels)
+    model, climb = tiny_model(case.channels), case.attack.loss
     image, label = tf.constant(case.image), tf.cast(case.label, tf.int64)
-    together = respond_with_gradient(model, image, label).gradient
-    alone = [respond_with_gradient(model, image[i : i + 1], label[i : i + 1]).gradient for i in range(len(label))]
-    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-3, atol=1e-3)  # scaled by 4096
+    together = respond_with_gradient(model, image, label, climb=climb).gradient
+    alone = [respond_with_gradient(model, image[i : i + 1], label[i : i + 1], climb=climb) for i in range(len(label))]
+    alone = np.concatenate([seen.gradient for seen in alone])
+    np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-3)  # scaled by 4096
 
 
 # Rule 8
@@ -283,16 +314,18 @@ def test_7_neighbours_do_not_change_an_images_gradient(case, tiny_model):
 
 @settings(max_examples=40)
 @given(case=cases(attack=any_attack().filter(lambda attack: attack.keep == "best"), compiled=False))
-def test_8_returns_the_best_point(case, tiny_model):
-    spy = Spy(tiny_model(case.channels, case.policy))
+def test_8_returns_the_best_point(case, spy_on, tiny_model):
+    spy = spy_on(tiny_model(case.channels, case.policy))
     x_adv, attack = case.run(spy), case.attack
-    a_restart = attack.steps + 1
-    assert len(spy.points) == attack.restarts * a_restart
+    ranking = int(getattr(attack, "targets", 0) > 0)  # a look at the image itself, to rank the wrong classes
+    a_run = ranking + attack.steps + 1
+    assert len(spy.points) == attack.runs * a_run
     # The start is no candidate, unless it is all there is.
-    points = [point for k, point in enumerate(spy.points) if k % a_restart > 0 or attack.steps == 0]
+    points = [point for k, point in enumerate(spy.points) if k % a_run > ranking or attack.steps == 0]
     goal = case.label if case.target is None else case.target
     for i in range(len(goal)):
-        # Rank as the rule has it: fooled before not fooled, then the higher loss (for a target: the lower).
+        # Rank as the rule has it: fooled before not fooled, then the higher cross-entropy (for a target: the lower),
+        # whatever the attack climbs.
         ranks = []
         for _, logits, _ in points:
             hit = (logits[i].argmax() == goal[i]) == (case.target is not None)
@@ -325,25 +358,38 @@ def test_8_fooled_comes_before_loss(points):
 
 @given(case=cases(attack=st.builds(la.PGD, eps=st.floats(0, 1), steps=st.integers(1, 4), step_size=st.floats(0, 1),
                                    random_start=st.booleans(), keep=st.just("last")), compiled=False))  # fmt: skip
-def test_8_or_the_last_point(case, tiny_model):
+def test_8_or_the_last_point(case, spy_on, tiny_model):
     model = tiny_model(case.channels, case.policy)
     x_adv = case.run(model)
     # One step more passes through the same points: the last that it shows the model is this attack's result.
-    spy = Spy(model)
+    spy = spy_on(model)
     dataclasses.replace(case, attack=dataclasses.replace(case.attack, steps=case.attack.steps + 1)).run(spy)
     np.testing.assert_array_equal(bits(x_adv), bits(spy.points[-1][0]))
 
 
-@pytest.mark.parametrize("eps", [0.1, 0.5])
-def test_8_restarts_differ_and_more_of_them_are_no_worse(eps, tiny_model):
+@pytest.mark.parametrize(
+    "attack",
+    [
+        la.PGD(eps=0.1, steps=1),
+        la.PGD(eps=0.5, steps=1),
+        la.PGD(eps=1.0, steps=1, norm="l2"),
+        la.APGD(eps=0.1, steps=1),
+        la.APGD(eps=0.1, steps=1, targets=2),
+        la.Square(eps=0.1, queries=2),
+    ],
+    ids=str,
+)
+def test_8_restarts_differ_and_more_of_them_are_no_worse(attack, spy_on, tiny_model):
     rng = np.random.default_rng(0)
     image, label = rng.random((16, 6, 6, 1), "float32"), rng.integers(0, 3, 16)
-    spy = Spy(tiny_model())
-    la.PGD(eps=eps, steps=1, restarts=2)(spy, image, label)
-    assert (spy.points[0][0] != spy.points[2][0]).mean() > 0.9
+    spy = spy_on(tiny_model())
+    dataclasses.replace(attack, restarts=2)(spy, image, label)
+    half = len(spy.points) // 2
+    first, second = np.stack([x for x, _, _ in spy.points[:half]]), np.stack([x for x, _, _ in spy.points[half:]])
+    assert (first != second).mean() > 0.2
     losses = []
     for restarts in (1, 2, 4):
-        x = la.PGD(eps=eps, steps=1, restarts=restarts)(tiny_model(), image, label)
+        x = dataclasses.replace(attack, restarts=restarts)(tiny_model(), image, label)
         logits = tiny_model()(x, training=False).numpy()
         fooled = logits.argmax(axis=-1) != label
         losses.append(np.where(fooled, 100, 0) + cross_entropy(logits, label))
@@ -354,12 +400,13 @@ def test_8_restarts_differ_and_more_of_them_are_no_worse(eps, tiny_model):
 
 
 @given(case=cases(compiled=False))
-def test_9_images_and_losses_stay_float32(case, tiny_model):
+def test_9_images_and_losses_stay_float32(case, spy_on, tiny_model):
     model = tiny_model(case.channels, "mixed_float16")
-    spy = Spy(model)
+    spy = spy_on(model)
     case.run(spy)
     assert {x.dtype for x, _, _ in spy.seen} == {np.dtype("float32")}
-    seen = respond_with_gradient(model, tf.constant(case.image), tf.cast(case.label, tf.int64))
+    label = tf.cast(case.label, tf.int64)
+    seen = respond_with_gradient(model, tf.constant(case.image), label, climb=case.attack.loss)
     assert seen.loss.dtype == seen.value.dtype == seen.gradient.dtype == tf.float32
 
 
@@ -416,6 +463,34 @@ def test_10_without_a_finite_gradient_a_pixel_stays_and_the_image_is_flagged(see
     np.testing.assert_array_equal(best.image == image, bad)
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [
+        la.PGD(eps=0.3, steps=20),
+        la.PGD(eps=0.3, steps=20, momentum=0.9),
+        la.PGD(eps=9.0, steps=20, momentum=0.9, norm="l2", step_size=0.3),
+        la.APGD(eps=0.3, steps=20),
+    ],
+    ids=str,
+)
+def test_10_a_pixel_stays_in_a_step_without_a_finite_gradient_whatever_its_momentum(attack):
+    rng = np.random.default_rng(0)
+    image, label = tf.constant(rng.uniform(0.3, 0.7, (4, 5, 6, 1)), tf.float32), tf.zeros(4, tf.int64)
+    fixed = {"image": image, "label": label, "mask": tf.ones(image.shape, tf.bool), "key": tf.zeros(4, tf.uint32)}
+    fixed |= {"eps": attack.eps, "alpha": attack.alpha, "steps": attack.steps}
+    moving = attack.begin(None, fixed, 0, random_start=False)
+    for k in range(attack.steps):
+        lost = rng.random(image.shape) < 0.3
+        gradient = np.where(lost, rng.choice([np.nan, np.inf, -np.inf], lost.shape), rng.normal(size=lost.shape))
+        loss = tf.fill([4], float(k))  # it always grows, or APGD would go back to where it was highest
+        seen = objectives.Response(loss, label > 0, loss, tf.constant(gradient, tf.float32))
+        x = moving["x"].numpy()
+        moving = moving | attack.move(fixed, moving | {"k": tf.constant(k)}, seen)[1]
+        x_next = moving["x"].numpy()
+        np.testing.assert_allclose(x_next[lost], x[lost], rtol=0, atol=1e-6 if attack.norm == "l2" else 0)
+        assert (np.abs(x_next - x)[~lost] > 1e-3).mean() > 0.2
+
+
 def test_10_an_image_stays_flagged_when_a_later_restart_is_fine():
     image, label = np.full((40, 5, 6, 1), 0.5, "float32"), np.arange(40) % 3
     image[:, 2, 3] = 1.0  # half of the random starts leave this pixel at 1, where its gradient is infinite
@@ -441,7 +516,16 @@ def test_11_a_seed_repeats_bit_for_bit(case, tiny_model):
     np.testing.assert_array_equal(bits(case.run(model)), bits(case.run(model)))
 
 
-@pytest.mark.parametrize("attack", [la.PGD(eps=0.1, steps=1, step_size=0.0), la.RandomNoise(eps=0.1)], ids=str)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        la.PGD(eps=0.1, steps=1, step_size=0.0),
+        la.PGD(eps=1.0, steps=1, step_size=0.0, norm="l2"),
+        la.RandomNoise(eps=0.1),
+        la.Square(eps=0.1, queries=1),
+    ],
+    ids=str,
+)
 def test_11_seeds_differ_whatever_holds_them(attack, tiny_model):
     image, label = np.full((2, 6, 6, 1), 0.5, "float32"), np.array([0, 1])
 
@@ -457,18 +541,36 @@ def test_11_seeds_differ_whatever_holds_them(attack, tiny_model):
 # Rule 12, and the ways to run an attack
 
 
-def test_12_the_graph_does_not_grow_with_the_steps(tiny_model):
-    def nodes(steps):
-        attack = la.PGD(eps=0.1, steps=steps, restarts=steps)
+@pytest.mark.parametrize(
+    ("few", "many"),
+    [
+        (la.PGD(eps=0.1, steps=2, restarts=2), la.PGD(eps=0.1, steps=40, restarts=40)),
+        (la.APGD(eps=0.1, steps=2, targets=1), la.APGD(eps=0.1, steps=40, targets=2, restarts=40)),
+        (la.Square(eps=0.1, queries=2), la.Square(eps=0.1, queries=5000, restarts=3)),
+    ],
+    ids=str,
+)
+def test_12_the_graph_does_not_grow_with_the_steps(few, many, tiny_model):
+    def nodes(attack):
         specs = [tf.TensorSpec((None, 6, 6, 1)), tf.TensorSpec((None,), tf.int32)]
         call = tf.function(lambda image, label: attack(tiny_model(), image, label))
         graph = call.get_concrete_function(*specs).graph.as_graph_def()
         return sum(len(function.node_def) for function in graph.library.function) + len(graph.node)
 
-    assert nodes(2) == nodes(40)
+    assert nodes(few) == nodes(many)
 
 
-@pytest.mark.parametrize("attack", [la.PGD(eps=0.1, steps=3, restarts=2), la.RandomNoise(eps=0.2)], ids=str)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        la.PGD(eps=0.1, steps=3, restarts=2),
+        la.RandomNoise(eps=0.2),
+        la.PGD(eps=1.0, steps=3, norm="l2", loss="dlr", momentum=0.9),
+        la.APGD(eps=0.1, steps=6, loss="margin", targets=2),
+        la.Square(eps=0.2, queries=6),
+    ],
+    ids=str,
+)
 def test_eager_compiled_and_xla_agree(attack, tiny_model):
     rng = np.random.default_rng(0)
     model, image, mask = tiny_model(), rng.random((3, 6, 7, 1), "float32"), rng.random((3, 6, 7, 1)) < 0.7
@@ -500,13 +602,13 @@ def test_dtypes_of_labels_and_masks_do_not_matter(label_dtype, mask_dtype, tiny_
 # Attack objects
 
 
-@given(attack=any_attack())
+@given(attack=any_attack() | st.builds(la.LocalizedAutoAttack, eps=st.floats(0, 1), budget=st.just("fast")))
 def test_attacks_are_frozen_hashable_printable_and_come_back_from_their_config(attack):
     again = type(attack)(**attack.get_config())
     assert again == attack and hash(again) == hash(attack)
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(attack))
     assert loaded == attack and type(loaded) is type(attack)
-    assert "/255" in str(attack) and type(attack).__name__ in repr(attack)
+    assert ("(L2)" if attack.norm == "l2" else "/255") in str(attack) and type(attack).__name__ in repr(attack)
     with pytest.raises(dataclasses.FrozenInstanceError):
         attack.eps = 0.5
 
@@ -519,6 +621,13 @@ def test_fgsm_moves_eps_uphill_and_noise_moves_eps_by_chance():
     np.testing.assert_array_equal(up, 0.25 * np.sign(weights[:, 1] - weights[:, 0]))
     noise = (la.RandomNoise(eps=0.25)(model, image, label).numpy() - image).ravel()
     assert set(noise) == {-0.25, 0.25} and 20 < (noise > 0).sum() < 44
+
+
+def test_a_target_of_ones_own_and_all_targets_in_turn_exclude_each_other(tiny_model):
+    image, label = np.zeros((2, 4, 4, 1), np.float32), np.array([0, 1])
+    for attack in (la.APGD(eps=0.1, targets=2), la.LocalizedAutoAttack(eps=0.1, targets=2, loss="margin")):
+        with pytest.raises(ValueError, match=r"aims at each wrong class in turn; expected target=None"):
+            attack(tiny_model(), image, label, target=label)
 
 
 def test_a_random_start_fills_the_ball():
