@@ -30,18 +30,20 @@ class Cell:
     parameters: dict
 
     def asked(self):
-        """All parameters that the report will have been given, the profile's included."""
+        """All parameters of the report: the notebook's defaults, the profile's, the cell's own."""
         source = reports.notebook_path("06_report")
+        known = reports.notebook_parameters(source)
         profile = reports.check_parameters(source, reports.profile_parameters(self.profile), known_only=True)
-        return profile | reports.check_parameters(source, self.parameters)
+        defaults = {name: default for name, (default, _) in known.items() if name != "output_dir"}
+        return defaults | profile | reports.check_parameters(source, self.parameters)
 
     def finished(self):
         """Whether the folder holds the finished report of exactly these parameters."""
-        path = self.folder / "metrics.json"
-        if not path.exists() or not (self.folder / "report.html").exists():
+        try:
+            done = json.loads((self.folder / "metrics.json").read_text())["parameters"]
+        except FileNotFoundError:
             return False
-        done = json.loads(path.read_text())["parameters"]
-        return all(done.get(name) == value for name, value in self.asked().items())
+        return (self.folder / "report.html").exists() and done == self.asked()
 
     def run(self, versions=None):
         """Runs the report, unless it is finished; if it fails, the reason is left in `error.txt`.

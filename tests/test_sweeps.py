@@ -79,8 +79,9 @@ def test_a_second_run_continues_and_other_parameters_run_anew(tmp_path, ran):
     run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1]))
     run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2]))
     assert ran == [0, 1, 2]
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1], parameters={"epochs": 3}))
-    assert ran == [0, 1, 2, 1]
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1], parameters={"share": 0.3}))
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1]))  # whose share is the notebook's again
+    assert ran == [0, 1, 2, 1, 1]
 
 
 def test_what_is_finished_stays_when_the_run_is_stopped(tmp_path, ran):
