@@ -75,17 +75,52 @@ def ledger(measurements, *, eps):
     """The ledger of one report: differences between models on the same images, with intervals over images.
 
     Args:
-        measurements: `measurements[model][condition]`, a `Measurement` each, for the models "natural", "natural, equal
-            compute", "noise", "LAT" and "AT" and the conditions "background", "full" and "noise", with the loss
+        measurements: `measurements[model][condition]`, a `Measurement` each, for any of the models "natural", "natural,
+            equal compute", "noise", "LAT" and "AT" and the conditions "background", "full" and "noise", with the loss
             (`stop="worst"`).
         eps: the attacks' budget.
 
     Returns:
         A list of rows: `key`, `claim`, `against` (the training that LAT is compared with, or None), `measured` (a
-        sentence with the numbers), `difference`, `low`, `high`, `n`, `verdict`.
+        sentence with the numbers), `difference`, `low`, `high`, `n`, `verdict`. A claim about a model that is not there
+        has no row.
     """
-    rows = [_sensitivity(measurements["natural"]), _imperceptible(measurements["natural"]["background"], eps)]
-    return rows + [_compared(comparison, measurements) for comparison in COMPARISONS]
+    rows = []
+    if "natural" in measurements:
+        rows = [_sensitivity(measurements["natural"]), _imperceptible(measurements["natural"]["background"], eps)]
+    there = [comparison for comparison in COMPARISONS if {comparison.against, "LAT"} <= measurements.keys()]
+    return rows + [_compared(comparison, measurements) for comparison in there]
+
+
+def differences(rows):
+    """The ledger's differences, without intervals, from the rows of one or more reports on the same images.
+
+    The mean of paired differences is the difference of the means: the trainings may come from different reports.
+
+    Args:
+        rows: rows of `summarize` and `natural_row`, each with its `model` and `condition`, all of one data set, seed
+            and eps.
+
+    Returns:
+        A list of rows `key`, `claim`, `difference`, for each claim of the ledger that is a difference and whose models
+        are there.
+
+    Example:
+        >>> rows = [{"model": "natural", "condition": "full", "loss": 2.0, "accuracy": 0.25},
+        ...         {"model": "LAT", "condition": "full", "loss": 1.5, "accuracy": 0.75}]
+        >>> [(row["key"], row["difference"]) for row in differences(rows)]
+        [('full_loss', -0.5)]
+    """
+    there = {(row["model"], row["condition"]): row for row in rows}
+    found = []
+    attacked, noise = (there.get(("natural", condition), {}).get("asr") for condition in ("background", "noise"))
+    if attacked is not None and noise is not None:
+        found.append({"key": "sensitivity", "claim": _SENSITIVITY, "difference": attacked - noise})
+    for key, claim, against, quantity, condition, _ in COMPARISONS:
+        before, after = (there.get((model, condition)) for model in (against, "LAT"))
+        if before and after:
+            found.append({"key": key, "claim": claim, "difference": after[quantity] - before[quantity]})
+    return found
 
 
 def _compared(comparison, measurements):

@@ -1,14 +1,17 @@
 """`locadv`: a thin front on reports and sweeps. The last line on stdout is the path of what was made."""
 
 import argparse
+import concurrent.futures
+import contextlib
 import fractions
+import multiprocessing
 import os
 import sys
 
 import papermill
 import yaml
 
-from locadv_tf import colab, reports, sweeps
+from locadv_tf import colab, collected, reports, sweeps
 
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
@@ -44,7 +47,7 @@ def parser():
         commands,
         "sweep",
         _sweep,
-        "run reports over data sets, seeds and eps; keep what is finished, continue where it stopped",
+        "run reports over data sets, seeds, eps and trainings; keep what is finished, continue where it stopped",
     )
     command.add_argument(
         "--datasets", nargs="+", default=["digits"], metavar="NAME", help="data sets (default: digits)"
@@ -54,7 +57,16 @@ def parser():
         "--eps", nargs="+", type=_number, default=[None], metavar="EPS", help="budgets, as 8/255 or 0.03"
     )
     command.add_argument("--out", default="sweeps/sweep", help="the sweep's folder (default: sweeps/sweep)")
-    command.add_argument("--workers", type=int, default=1, help="reports at a time, a process each (default: 1)")
+    command.add_argument(
+        "--trainings", nargs="+", metavar="NAME",
+        help="trainings, a report each: natural, 'natural, equal compute', noise, LAT, AT (default: all in one report)",
+    )  # fmt: skip
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, default=1, help="reports at a time on this machine (default: 1)")
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="run on a Dask cluster: its scheduler's address, tcp://HOST:8786, or scheduler file (extra: cluster)",
+    )  # fmt: skip
     _shared(command)
 
     command = _command(commands, "collect", _collect, "make one table of the reports below a folder (CSV and HTML)")
@@ -110,18 +122,54 @@ def _sweep(arguments):
         datasets=arguments.datasets,
         seeds=arguments.seeds,
         epss=arguments.eps,
+        trainings=arguments.trainings,
         profile=arguments.profile,
         parameters=_parameters(arguments),
     )
-    failed = sweeps.sweep(todo, workers=arguments.workers)
+    with _executor(arguments) as executor:
+        failed = sweeps.sweep(todo, executor=executor)
     for name, reason in failed.items():
         print(f"locadv: {name} failed: {reason}", file=sys.stderr)
     print(arguments.out)
     return 1 if failed else 0
 
 
+@contextlib.contextmanager
+def _executor(arguments):
+    """What runs the cells: a Dask cluster, processes of this machine, or None, this process."""
+    if arguments.workers < 1:
+        raise ValueError(f"--workers {arguments.workers}: expected at least one.")
+    if arguments.scheduler:
+        with _client(arguments.scheduler) as client:
+            yield client.get_executor(pure=False)
+    elif arguments.workers > 1:
+        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        with concurrent.futures.ProcessPoolExecutor(arguments.workers, mp_context=context) as executor:
+            try:
+                yield executor
+            except KeyboardInterrupt:
+                for process in multiprocessing.active_children():  # which would begin cells that wait in its queue
+                    process.terminate()
+                raise
+    else:
+        yield None
+
+
+def _client(scheduler):
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError("Dask is not installed; python -m pip install --editable '.[cluster]'") from None
+    try:
+        return Client(scheduler_file=scheduler) if os.path.isfile(scheduler) else Client(scheduler)
+    except (OSError, ValueError) as problem:
+        raise ValueError(
+            f"no Dask scheduler answers at {scheduler!r} ({problem}); start one with: dask scheduler"
+        ) from None
+
+
 def _collect(arguments):
-    _, verdicts = sweeps.collect(arguments.folder)
+    _, verdicts = collected.collect(arguments.folder)
     print(verdicts.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}"))
     print(os.path.join(arguments.folder, "collected.html"))
     return 0

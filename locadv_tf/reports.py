@@ -179,7 +179,7 @@ def check_parameters(path, given, *, known_only=False):
         The parameters, whole numbers made floats where floats are expected.
 
     Raises:
-        ValueError: for an unknown name or a wrong type, listing the right ones.
+        ValueError: for an unknown name or a wrong type, or an unknown item of a list of names, listing the right ones.
     """
     known = notebook_parameters(path)
     checked = {}
@@ -198,6 +198,9 @@ def check_parameters(path, given, *, known_only=False):
                 f"parameter {name}={value!r} is of type {type(value).__name__}; expected {kind.__name__}"
                 f"{' or None' if default is None else ''}.{hint}"
             )
+        if kind is list and all(isinstance(item, str) for item in default):  # names: some of the default's
+            for item in value or [None]:
+                checks.choice(item, default, name=name)
         checked[name] = value
     return checked
 

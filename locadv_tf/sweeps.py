@@ -1,21 +1,24 @@
-"""Many reports: data sets × seeds × eps, kept cell by cell, and one table with means and intervals over seeds."""
+"""Many reports: data sets × seeds × eps × trainings, on one machine or many, kept cell by cell."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
-import html
+import errno
 import itertools
 import json
-import multiprocessing
 import os
+import platform
+import re
+import shutil
 import sys
+import threading
 import traceback
+import uuid
 from pathlib import Path
 
-import pandas as pd
+from locadv_tf import reports
 
-from locadv_tf import claims, reports
-from locadv_tf.attacks import eps_255
-from locadv_tf.evaluation import mean_interval
+_ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,67 +30,139 @@ class Cell:
     parameters: dict
 
     def asked(self):
-        """All parameters that the report will have been given, the profile's included."""
+        """All parameters of the report: the notebook's defaults, the profile's, the cell's own."""
         source = reports.notebook_path("06_report")
+        known = reports.notebook_parameters(source)
         profile = reports.check_parameters(source, reports.profile_parameters(self.profile), known_only=True)
-        return profile | reports.check_parameters(source, self.parameters)
+        defaults = {name: default for name, (default, _) in known.items() if name != "output_dir"}
+        return defaults | profile | reports.check_parameters(source, self.parameters)
 
     def finished(self):
         """Whether the folder holds the finished report of exactly these parameters."""
-        path = self.folder / "metrics.json"
-        if not path.exists() or not (self.folder / "report.html").exists():
-            return False
-        done = json.loads(path.read_text())["parameters"]
-        return all(done.get(name) == value for name, value in self.asked().items())
-
-    def run(self):
-        """Runs the report; if it fails, the reason is left in `error.txt`. Returns None or the reason in one line."""
-        error = self.folder / "error.txt"
-        error.unlink(missing_ok=True)
         try:
-            reports.report(
-                dataset=self.parameters["dataset"],
-                profile=self.profile,
-                seed=self.parameters["seed"],
-                out=self.folder,
-                parameters=self.parameters,
-            )
-        except Exception as problem:  # whatever it was, the other cells go on
-            reports.write_text(error, traceback.format_exc())
-            return f"{type(problem).__name__}: {str(problem).strip().splitlines()[-1] if str(problem) else ''}"
+            done = json.loads((self.folder / "metrics.json").read_text())["parameters"]
+        except FileNotFoundError:
+            return False
+        return (self.folder / "report.html").exists() and done == self.asked()
+
+    def run(self, versions=None):
+        """Runs the report, unless it is finished; if it fails, the reason is left in `error.txt`.
+
+        The report is made in a folder aside, which then takes the cell's place whole. So a worker that dies leaves no
+        half of a cell, and two that run the same cell (one was given up for lost and was not) do no harm.
+
+        Args:
+            versions: `reports.versions()` of the process that asks; None: they are not compared.
+
+        Returns:
+            None or the reason in one line.
+
+        Raises:
+            ValueError: on a worker that has other versions or does not see the sweep's folder.
+        """
+        self._check_worker(versions)
+        with _ONE_AT_A_TIME:
+            if self.finished():
+                return None
+            made = self._aside()
+            try:
+                reports.report(
+                    dataset=self.parameters["dataset"],
+                    profile=self.profile,
+                    seed=self.parameters["seed"],
+                    out=made,
+                    parameters=self.parameters,
+                )
+            except Exception as problem:  # whatever it was, the other cells go on
+                reports.write_text(made / "error.txt", traceback.format_exc())
+                reason = f"{type(problem).__name__}: {str(problem).strip().splitlines()[-1] if str(problem) else ''}"
+                return None if self.finished() else reason
+            finally:  # stopped by hand: the partial notebook stays, too
+                self._place(made)
         return None
 
+    def clear(self):
+        """Removes what workers that died left beside the finished cell."""
+        for left in self.folder.parent.glob(f".{self.folder.name}.*"):
+            if not (left / "metrics.json").exists():  # else it may be on its way to the cell's place
+                shutil.rmtree(left, ignore_errors=True)
 
-def cells(out, *, datasets, seeds, epss=(None,), profile="class", parameters=None):
+    def _check_worker(self, versions):
+        here = reports.versions()
+        other = [
+            f"{name} {here.get(name)} where the sweep was started with {version}"
+            for name, version in (versions or {}).items()
+            if here.get(name) != version
+        ]
+        if other:
+            raise ValueError(f"{platform.node()} has {', '.join(other)}; start all workers in the same environment.")
+        if not self.folder.parent.is_dir():
+            raise ValueError(
+                f"{platform.node()} does not see {str(self.folder.parent)!r}; expected a folder on a file system that "
+                "all workers share."
+            )
+
+    def _aside(self):
+        return self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex}")
+
+    def _place(self, made):
+        """Puts a folder in the cell's place, in one step; a finished report that is there stays."""
+        while made.exists():
+            try:
+                os.rename(made, self.folder)
+            except OSError as problem:
+                if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                there = self._aside()
+                with contextlib.suppress(FileNotFoundError):  # another worker has just taken it away
+                    os.rename(self.folder, there)
+                    if dataclasses.replace(self, folder=there).finished():
+                        made, there = there, made
+                    shutil.rmtree(there, ignore_errors=True)
+
+
+def cells(out, *, datasets, seeds, epss=(None,), trainings=None, profile="class", parameters=None):
     """The cells of a sweep, checked before anything runs.
 
     Args:
         out: the sweep's folder; each cell gets a folder in it.
         datasets, seeds, epss: what to go through; an eps of None is the data set's own.
+        trainings: names of trainings (`"LAT"`, say), each a cell of its own; None: one cell runs them all. `collect`
+            pairs them by seed either way.
         profile, parameters: as for `reports.report`.
 
     Returns:
         A list of `Cell`.
 
     Raises:
-        ValueError: for an unknown parameter or one of a wrong type.
+        ValueError: for an unknown parameter or training, one of a wrong type, or one that the sweep goes through.
+
+    Example:
+        >>> [cell.folder.name for cell in cells("out", datasets=["mnist"], seeds=[0], trainings=["natural", "LAT"])]
+        ['mnist-natural-seed0', 'mnist-LAT-seed0']
     """
     found = []
-    for dataset, seed, eps in itertools.product(datasets, seeds, epss):
-        name = f"{dataset.replace('/', '-')}{'' if eps is None else f'-eps{eps:.4g}'}-seed{seed}"
-        given = {"dataset": dataset, "seed": seed, "eps": eps} | (parameters or {})
-        found.append(Cell(Path(out).resolve() / name, profile, given))
+    for dataset, seed, eps, training in itertools.product(datasets, seeds, epss, trainings or [None]):
+        swept = {"dataset": dataset, "seed": seed, "eps": eps}
+        swept |= {} if training is None else {"trainings": [training]}
+        if twice := sorted(swept.keys() & (parameters or {}).keys()):
+            raise ValueError(f"parameter {twice[0]!r} is what the sweep goes through; pass it there only.")
+        parts = [dataset, "" if eps is None else f"eps{eps:.4g}", training or "", f"seed{seed}"]
+        name = "-".join(re.sub(r"[^\w.+-]+", "-", part) for part in parts if part)
+        found.append(Cell(Path(out).resolve() / name, profile, swept | (parameters or {})))
         found[-1].asked()
     return found
 
 
-def sweep(todo, *, executor=None, workers=1, log=None):
+def sweep(todo, *, executor=None, log=None):
     """Runs the cells that are not finished; what is finished stays, whatever happens to the rest.
 
     Args:
         todo: list of `Cell`.
-        executor: any `concurrent.futures.Executor`; None: `workers` processes of this machine.
-        workers: how many processes, where no executor is given.
+        executor: any `concurrent.futures.Executor`, whose workers see the same files; None: one cell after another in
+            this process. A Dask cluster's, `client.get_executor(pure=False)`, gives the cells of a worker that dies to
+            another one; a `ProcessPoolExecutor` (with the context "spawn": TensorFlow does not survive a fork) breaks
+            as a whole, and the next call continues.
         log: a function for a line of text as each cell ends; None: print to stderr.
 
     Returns:
@@ -100,101 +175,41 @@ def sweep(todo, *, executor=None, workers=1, log=None):
     waiting = [cell for cell in todo if not cell.finished()]
     if len(waiting) < len(todo):
         log(f"{len(todo) - len(waiting)} of {len(todo)} cells are finished already")
-    own = executor is None
-    if own:  # a fresh process per worker: TensorFlow does not survive a fork
-        context = multiprocessing.get_context("spawn")
-        executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+    for cell in waiting:
+        cell.folder.parent.mkdir(parents=True, exist_ok=True)
     failed = {}
-    try:
-        futures = {executor.submit(cell.run): cell for cell in waiting}
-        for i, future in enumerate(concurrent.futures.as_completed(futures), start=1):
-            name = futures[future].folder.name
-            try:
-                reason = future.result()
-            except Exception as problem:  # the worker itself died
-                reason = f"{type(problem).__name__}: {problem}"
+    with contextlib.closing(_outcomes(waiting, executor)) as outcomes:
+        for i, (cell, outcome) in enumerate(outcomes, start=1):
+            reason = _reason(cell, outcome)
             if reason:
-                failed[name] = reason
-            log(f"[{i}/{len(waiting)}] {name}: {reason or 'done'}")
-    finally:
-        if own:
-            executor.shutdown(wait=False, cancel_futures=True)
+                failed[cell.folder.name] = reason
+            else:
+                cell.clear()
+            log(f"[{i}/{len(waiting)}] {cell.folder.name}: {reason or 'done'}")
     return failed
 
 
-def collect(folder):
-    """Makes one table of all finished reports below a folder, and one of their claims.
-
-    Args:
-        folder: a sweep's folder, or any folder with `metrics.json` files of reports below it.
-
-    Returns:
-        `(results, verdicts)`, two `pandas.DataFrame`. Each row of `results` is a data set, profile, eps, training and
-        attack, with the number of seeds and the mean and 95 % interval over seeds (Student's t) of accuracy, loss and
-        ASR; each of `verdicts` a data set, profile, eps and claim, with the mean difference over seeds. They are also
-        written to `collected.csv`, `claims.csv` and `collected.html`.
-
-    Raises:
-        ValueError: if there is no finished report.
-    """
-    runs = []
-    for path in sorted(Path(folder).rglob("metrics.json")):
-        content = json.loads(path.read_text())
-        if "claims" in content["results"]:
-            runs.append(content)
-    if not runs:
-        raise ValueError(f"no finished report below {os.fspath(folder)!r}; run locadv sweep or locadv report first.")
-    rows = [_where(run) | row for run in runs for row in run["results"]["rows"]]
-    by = ["dataset", "train_limit", "epochs", "eps", "model", "attack", "region"]
-    results = _over_seeds(rows, by, ("accuracy", "loss", "asr"))
-    rows = [_where(run) | row for run in runs for row in run["results"]["claims"] if row["difference"] is not None]
-    by = ["dataset", "train_limit", "epochs", "eps", "key", "claim"]
-    verdicts = _over_seeds(rows, by, ("difference",))
-    sides = {comparison.key: comparison.expected for comparison in claims.COMPARISONS} | {"sensitivity": "above"}
-    verdicts["verdict"] = [
-        claims.verdict(row["difference_low"], row["difference_high"], expected=sides[row["key"]])
-        for row in verdicts.to_dict("records")
-    ]
-    verdicts = verdicts.drop(columns="key")
-    _write_tables(Path(folder), results, verdicts, len(runs))
-    return results, verdicts
+def _outcomes(waiting, executor):
+    """Pairs of a cell and a function that returns its reason or raises, as the cells end."""
+    if executor is None:
+        yield from ((cell, cell.run) for cell in waiting)
+        return
+    futures = {executor.submit(cell.run, reports.versions()): cell for cell in waiting}
+    try:
+        yield from ((futures[future], future.result) for future in concurrent.futures.as_completed(futures))
+    finally:
+        for future in futures:
+            future.cancel()
 
 
-def _where(run):
-    """What tells runs apart, but for the seed."""
-    return {name: run["parameters"][name] for name in ("dataset", "train_limit", "epochs", "seed")} | {
-        "eps": run["results"]["eps"]
-    }
-
-
-def _over_seeds(rows, by, quantities):
-    frame = pd.DataFrame(rows)
-    collected = []
-    for key, group in frame.groupby(by, sort=False, dropna=False):
-        row = dict(zip(by, key, strict=True)) | {"seeds": group["seed"].nunique()}
-        for quantity in quantities:
-            values = group[quantity].dropna().astype(float).to_numpy()
-            numbers = mean_interval(values) if len(values) else (None, None, None)
-            row |= dict(zip((quantity, f"{quantity}_low", f"{quantity}_high"), numbers, strict=True))
-        collected.append(row)
-    return pd.DataFrame(collected).astype(object).where(lambda frame: frame.notna(), None)
-
-
-def _write_tables(folder, results, verdicts, runs):
-    results.to_csv(folder / "collected.csv", index=False)
-    verdicts.to_csv(folder / "claims.csv", index=False)
-    shown = [
-        frame.assign(eps=frame["eps"].map(eps_255)).to_html(
-            index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4g}"
-        )
-        for frame in (verdicts, results)
-    ]
-    name = html.escape(folder.resolve().name)
-    body = (
-        f"<h1>Collected reports</h1><p>{runs} reports from {name}. Means and 95 % intervals (Student's t) over seeds; "
-        "one seed has no interval and decides nothing.</p>"
-        "<h2>Claims</h2><p>Differences are LAT minus the other training, paired by seed; for the attack against noise, "
-        f"shares of images.</p>{shown[0]}"
-        f"<h2>Results</h2>{shown[1]}"
-    )
-    reports.write_text(folder / "collected.html", reports.page("Collected reports", body))
+def _reason(cell, outcome):
+    try:
+        reason = outcome()
+    except Exception as problem:  # the worker is lost, or does not fit
+        return f"{type(problem).__name__}: {problem}"
+    if reason:
+        return reason
+    os.listdir(cell.folder.parent)  # a network file system may remember for a while that the cell was not there
+    if cell.finished():
+        return None
+    return f"done by its worker, but not to be seen in {str(cell.folder)!r}; all workers must share that file system."

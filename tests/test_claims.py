@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from locadv_tf import claims
-from locadv_tf.evaluation import Measurement
+from locadv_tf.evaluation import Measurement, natural_row, summarize
 from locadv_tf.tables import claims_table
 
 N = 200
@@ -84,6 +84,32 @@ def test_a_worse_lat_is_not_supported():
 )
 def test_imperceptibly_is_a_stated_convention(eps, ssim, verdict):
     assert verdicts(natural={"ssim": ssim}, eps=eps)["imperceptible"] == verdict
+
+
+def test_a_claim_about_a_training_that_was_not_run_has_no_row():
+    both = measurements()
+    assert {row["against"] for row in claims.ledger({n: both[n] for n in ("LAT", "AT")}, eps=0.1)} == {"AT"}
+    assert [row["key"] for row in claims.ledger({"natural": both["natural"]}, eps=0.1)] == [
+        "sensitivity", "imperceptible",
+    ]  # fmt: skip
+    assert claims.ledger({"LAT": both["LAT"]}, eps=0.1) == []
+
+
+def test_differences_from_rows_are_those_of_the_ledger():
+    measured = measurements(
+        natural={"natural_loss": 1.5, "loss": 3.0, "correct": 0.4, "natural_correct": 0.9}, lat={"loss": 0.5}
+    )
+    rows = [
+        {"model": model, "condition": condition} | row
+        for model, found in measured.items()
+        for condition, row in [("natural", natural_row(found["background"]))]
+        + [(condition, summarize(measurement)) for condition, measurement in found.items()]
+    ]
+    ledger = {
+        row["key"]: row["difference"] for row in claims.ledger(measured, eps=0.1) if row["key"] != "imperceptible"
+    }
+    assert {row["key"]: row["difference"] for row in claims.differences(rows)} == pytest.approx(ledger)
+    assert claims.differences([row for row in rows if row["model"] not in ("natural", "LAT")]) == []
 
 
 def test_a_model_that_gets_nothing_right_decides_nothing():

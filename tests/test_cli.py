@@ -1,7 +1,12 @@
 """The command line: complete help, errors as one line, and the path of what was made as the last line."""
 
+import concurrent.futures
 import json
+import sys
+import time
 
+import dask
+import distributed
 import papermill
 import pytest
 
@@ -29,6 +34,9 @@ def test_help_is_complete(command, capsys):
         (["report", "-p", "epochs", "many"], "epochs='many' is of type str; expected int"),
         (["report", "--profile", "quick"], "profile='quick' is unknown"),
         (["sweep", "-p", "epochs", "1.5"], "expected int"),
+        (["sweep", "--trainings", "LTA"], "trainings='LTA' is unknown; expected one of 'natural'"),
+        (["sweep", "-p", "seed", "3"], "'seed' is what the sweep goes through"),
+        (["sweep", "--workers", "0"], "--workers 0: expected at least one"),
         (["collect", "nowhere"], "no finished report"),
     ],
 )
@@ -96,19 +104,56 @@ def test_stopping_is_no_traceback(capsys, monkeypatch):
     assert "what is finished stays" in capsys.readouterr().err
 
 
-def test_sweep_and_collect(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "sweep", lambda todo, workers: {} if workers == 2 else {"a": "broken"})
-    arguments = ["sweep", "--out", str(tmp_path), "--seeds", "0", "1", "--eps", "0.05", "8/255"]
+def test_a_sweep_goes_to_this_process_to_others_or_to_a_cluster(capsys, tmp_path, monkeypatch):
+    def sweep(todo, executor):
+        used.append(type(executor))
+        return {"a": "broken"} if executor is None else {}
+
+    used = []
+    monkeypatch.setattr(sweeps, "sweep", sweep)
+    arguments = ["sweep", "--out", str(tmp_path), "--seeds", "0", "1", "--eps", "0.05", "8/255", "--trainings", "LAT"]
     assert cli.main([*arguments, "--workers", "2"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}\n"
+    with (
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+        for scheduler in (cluster.scheduler_address, str(tmp_path / "scheduler.json")):
+            assert cli.main([*arguments, "--scheduler", scheduler]) == 0
     assert cli.main(arguments) == 1
     assert "a failed: broken" in capsys.readouterr().err
+    dask = distributed.cfexecutor.ClientExecutor
+    assert used == [concurrent.futures.ProcessPoolExecutor, dask, dask, type(None)]
 
-    row = {"model": "LAT", "attack": "PGD", "region": "full", "accuracy": 0.5, "loss": 1.0, "asr": 0.1}
-    claim = {"key": "full_loss", "claim": "lower", "difference": -1.0}
+
+def test_stopping_does_not_wait_for_cells_that_have_not_begun():
+    arguments = cli.parser().parse_args(["sweep", "--workers", "2"])
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), cli._executor(arguments) as executor:
+        for _ in range(6):
+            executor.submit(time.sleep, 10)
+        raise KeyboardInterrupt
+    assert time.monotonic() - started < 10
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with dask.config.set({"distributed.comm.timeouts.connect": "100ms"}):
+        assert cli.main(["sweep", "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    _, err = capsys.readouterr()
+    assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in err and err.count("\n") == 1
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert cli.main(["sweep", "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    assert "pip install --editable '.[cluster]'" in capsys.readouterr().err
+
+
+def test_collect_prints_the_claims_and_the_path(capsys, tmp_path):
+    row = {"condition": "full", "attack": "PGD", "region": "full", "accuracy": 0.5, "asr": 0.1}
+    rows = [row | {"model": model, "loss": loss} for model, loss in (("natural", 2.0), ("LAT", 1.0))]
     for seed in (0, 1):
         parameters = {"dataset": "digits", "train_limit": 10, "epochs": 1, "seed": seed}
-        results = {"eps": 0.1, "rows": [row], "claims": [claim]}
+        results = {"eps": 0.1, "rows": rows, "claims": []}
         reports.write_metrics(tmp_path / str(seed), parameters=parameters, results=results)
     assert cli.main(["collect", str(tmp_path)]) == 0
     *table, path = capsys.readouterr().out.splitlines()

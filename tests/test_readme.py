@@ -1,5 +1,6 @@
 """Every command and every snippet of the README, tried or at least parsed; what it names exists."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from distributed.cli import dask_scheduler, dask_worker
 
 from locadv_tf import cli, reports
 
@@ -33,6 +35,7 @@ def test_every_command_is_of_a_kind_that_is_tried_below():
         ". .venv",
         "locadv ",
         "conda ",
+        "dask ",
         "jupyter lab ",
         "cd notebooks",
         "papermill ",
@@ -82,19 +85,64 @@ def test_extras_exist():
         assert re.search(rf"^{extra} = \[", pyproject, re.MULTILINE)
 
 
-def test_python_snippet(tmp_path):
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", snippet], cwd=tmp_path, capture_output=True, text=True
-    )
+@pytest.mark.parametrize("command", commands("dask "))
+def test_dask_commands_parse(command):
+    _, kind, *arguments = shlex.split(command)
+    {"scheduler": dask_scheduler, "worker": dask_worker}[kind].main.make_context(f"dask {kind}", arguments)
+
+
+def snippet(with_word):
+    (found,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if with_word in code]
+    return found
+
+
+def run(code, folder, **options):
+    arguments = [sys.executable, "-W", "error::UserWarning", "-c", code]
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stderr
-    assert "PGD-20 · background · eps 25.5/255: accuracy" in done.stdout
+    return done.stdout
+
+
+def test_module_snippet(tmp_path):
+    told = run(snippet("la.evaluate("), tmp_path)
+    assert "PGD-20 · background · eps 25.5/255: accuracy" in told
     assert (tmp_path / "defended.keras").exists()
 
 
+def test_several_gpus_snippet(tmp_path):
+    told = run(snippet("MirroredStrategy"), tmp_path)
+    assert "Epoch 2/2" in told and re.search(r"trained on [1-9]\d* device", told)
+
+
+# Stands in for the sweep itself, which tests/test_sweeps.py runs on a cluster: what a worker says of itself.
+SWEEP = """
+import os, warnings
+warnings.filterwarnings("ignore", "\\nPort 8787")  # of Dask's dashboard: another program may have it
+from locadv_tf import collected, sweeps
+sweeps.sweep = lambda todo, executor: {len(todo): executor.submit(os.getenv, "SLURM_JOB_ID").result(60)}
+collected.collect = print
+"""
+
+
+def test_slurm_snippet(tmp_path):
+    """Without SLURM: `sbatch` runs the job's script here, so that the snippet's cluster has real workers."""
+    for name, script in {
+        "sbatch": 'SLURM_JOB_ID=77 setsid sh "$1" >job.log 2>&1 & echo "Submitted batch job $!"',
+        "scancel": 'kill "$1"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    told = run(SWEEP + snippet("SLURMCluster").replace("jobs=4", "jobs=1"), tmp_path, env=environment)
+    assert "#SBATCH --gres=gpu:1" in told and "#SBATCH --cpus-per-task=4" in told and "--nthreads 1" in told
+    assert "{9: '77'}" in told and "sweeps/slurm" in told
+
+
 def test_links_and_named_files_exist():
+    headings = re.findall(r"^#+ (.+)", README, re.MULTILINE)
+    anchors = {"#" + re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+        assert target in anchors or (ROOT / target).exists(), target
     for name in re.findall(r"^\| `(\d\d_\w+)`", README, re.MULTILINE):
         assert (reports.NOTEBOOKS / f"{name}.ipynb").exists()
 

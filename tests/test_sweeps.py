@@ -1,31 +1,26 @@
-"""Sweeps: which cells run, what stays when one fails or the run is stopped, and the table over seeds."""
+"""Sweeps: which cells run and where, and what stays when one fails, a worker dies or the run is stopped."""
 
 import concurrent.futures
 import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
 
-import numpy as np
-import pandas as pd
+import distributed
 import pytest
-from scipy import stats
 
-from locadv_tf import claims, reports, sweeps
+from locadv_tf import reports, sweeps
 
 
 def fake_report(*, dataset, profile, seed, out, parameters):
-    """What `reports.report` leaves behind, in no time; seed 13 fails."""
+    """What `reports.report` leaves behind, in no time; seed 13 fails, and leaves its notebook."""
+    reports.write_text(out / "report.ipynb", "{}")
     if seed == 13:
         raise RuntimeError("thirteen")
-    cell = sweeps.Cell(out, profile, parameters)
-    rows = [
-        {"model": model, "attack": "PGD-5", "region": "background", "accuracy": accuracy + seed / 100, "loss": 1.0}
-        for model, accuracy in (("natural", 0.5), ("LAT", 0.9))
-    ]
-    found = [{"key": "natural_loss", "claim": "lower", "difference": -0.1 - seed / 100}]
-    found += [{"key": "imperceptible", "claim": "… imperceptibly", "difference": None}]
-    asked = {"train_limit": None, "epochs": 1} | cell.asked()
-    for row in rows:
-        row["asr"] = None if seed == 1 else 0.25
-    reports.write_metrics(out, parameters=asked, results={"eps": 0.1, "rows": rows, "claims": found})
+    reports.write_metrics(out, parameters=sweeps.Cell(out, profile, parameters).asked(), results={})
     reports.write_text(out / "report.html", "<html></html>")
 
 
@@ -52,8 +47,24 @@ def test_cells_are_the_product_and_checked_first(tmp_path):
     assert len({cell.folder for cell in todo}) == 8
     assert todo[1].folder.name == "digits-eps0.03137-seed0" and todo[1].asked()["eps"] == 8 / 255
     assert todo[0].asked()["epochs"] == 20  # the profile's
-    with pytest.raises(ValueError, match="'epoch' is unknown to 06_report"):
-        sweeps.cells(tmp_path, datasets=["digits"], seeds=[0], parameters={"epoch": 3})
+    todo = sweeps.cells(tmp_path, datasets=["a/b"], seeds=[0], trainings=["LAT", "natural, equal compute"])
+    assert [cell.folder.name for cell in todo] == ["a-b-LAT-seed0", "a-b-natural-equal-compute-seed0"]
+    assert [cell.asked()["trainings"] for cell in todo] == [["LAT"], ["natural, equal compute"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"parameters": {"epoch": 3}}, "'epoch' is unknown to 06_report"),
+        ({"parameters": {"seed": 3}}, "'seed' is what the sweep goes through"),
+        ({"parameters": {"trainings": ["LAT"]}, "trainings": ["AT"]}, "'trainings' is what the sweep goes through"),
+        ({"trainings": ["LTA"]}, "trainings='LTA' is unknown; expected one of 'natural', 'natural, equal compute'"),
+        ({"parameters": {"trainings": []}}, "trainings=None is unknown"),
+    ],
+)
+def test_a_sweep_that_cannot_run_is_refused_before_it_begins(asked, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        sweeps.cells(tmp_path / "out", datasets=["digits"], seeds=[0], **asked)
     assert not list(tmp_path.iterdir())
 
 
@@ -61,15 +72,16 @@ def test_one_failure_leaves_the_others_and_its_reason(tmp_path, ran):
     todo = sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 13, 2])
     assert run(todo) == {"digits-seed13": "RuntimeError: thirteen"}
     assert [cell.finished() for cell in todo] == [True, False, True]
-    assert "thirteen" in (todo[1].folder / "error.txt").read_text()
+    assert "thirteen" in (todo[1].folder / "error.txt").read_text() and (todo[1].folder / "report.ipynb").exists()
 
 
 def test_a_second_run_continues_and_other_parameters_run_anew(tmp_path, ran):
     run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1]))
     run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2]))
     assert ran == [0, 1, 2]
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1], parameters={"epochs": 3}))
-    assert ran == [0, 1, 2, 1]
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1], parameters={"share": 0.3}))
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1]))  # whose share is the notebook's again
+    assert ran == [0, 1, 2, 1, 1]
 
 
 def test_what_is_finished_stays_when_the_run_is_stopped(tmp_path, ran):
@@ -99,43 +111,141 @@ def test_a_dead_worker_is_a_failed_cell(tmp_path, ran):
     assert failed == {"digits-seed0": "BrokenExecutor: killed"}
 
 
-def test_processes_by_default(tmp_path):
+def made_by_another_worker(cell, *, fails=False):
+    """A folder on its way to the cell's place: a whole report, or one without its numbers."""
+    made = cell._aside()
+    fake_report(dataset="digits", profile=cell.profile, seed=0, out=made, parameters=cell.parameters)
+    (made / "by").write_text("another worker")
+    if fails:
+        (made / "metrics.json").unlink()
+    return made
+
+
+class TestTwoWorkersWithTheSameCell:
+    """One was given up for lost and was not: the first to finish stays, a failure never takes a report's place."""
+
+    @pytest.fixture
+    def cell(self, tmp_path):
+        return sweeps.cells(tmp_path, datasets=["digits"], seeds=[0])[0]
+
+    @pytest.mark.parametrize("fails", [False, True])
+    @pytest.mark.parametrize("other_fails", [False, True])
+    def test_the_first_to_finish_stays(self, cell, fails, other_fails, monkeypatch):
+        def report(**arguments):
+            cell._place(made_by_another_worker(cell, fails=other_fails))
+            fake_report(**arguments | {"seed": 13 if fails else 0})
+
+        monkeypatch.setattr(reports, "report", report)
+        assert cell.run() == ("RuntimeError: thirteen" if fails and other_fails else None)
+        assert cell.finished() == (not (fails and other_fails))
+        assert (cell.folder / "by").exists() == (not other_fails)
+        assert os.listdir(cell.folder.parent) == [cell.folder.name]
+
+    def test_a_finished_cell_is_not_run_again(self, cell, ran):
+        """As Dask asks for, if a worker dies after the cell's end and before it could say so."""
+        assert cell.run() is None and cell.run() is None and ran == [0]
+
+    def test_many_at_once(self, cell):
+        """Threads in each other's way, half of which fail: in the end one whole report, and nothing beside it."""
+        folders = [made_by_another_worker(cell, fails=i % 2 == 0) for i in range(40)]
+        with concurrent.futures.ThreadPoolExecutor(8) as executor:
+            list(executor.map(cell._place, folders))
+        assert cell.finished() and os.listdir(cell.folder.parent) == [cell.folder.name]
+
+
+def test_what_a_dead_worker_left_is_cleared_once_the_cell_is_finished(tmp_path, ran):
+    (tmp_path / ".digits-seed0.abc").mkdir()
+    (tmp_path / ".digits-seed13.abc").mkdir()
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 13]))
+    assert sorted(os.listdir(tmp_path)) == [".digits-seed13.abc", "digits-seed0", "digits-seed13"]
+
+
+def test_workers_must_have_the_same_environment(tmp_path, ran):
+    class Newer(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, work, versions):
+            return super().submit(work, versions | {"keras": "2.1"})
+
+    todo = sweeps.cells(tmp_path, datasets=["digits"], seeds=[0])
+    with Newer(1) as executor:
+        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
+    keras = reports.versions()["keras"]
+    assert f"has keras {keras} where the sweep was started with 2.1; start all workers in the same" in reason
+    assert not ran
+
+
+def test_workers_must_see_the_same_files(tmp_path, ran):
+    """A machine without the folder says so before it works, and one with a folder of its own is found out after."""
+
+    class Elsewhere(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, work, versions):
+            return super().submit(self.work_there, work, versions)
+
+        def work_there(self, work, versions):
+            if not self.mounted:
+                out.rmdir()
+            done = work(versions)
+            shutil.rmtree(out / "digits-seed0")
+            return done
+
+    out = tmp_path / "out"
+    todo = sweeps.cells(out, datasets=["digits"], seeds=[0])
+    with Elsewhere(1) as executor:
+        executor.mounted = False
+        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
+        assert "does not see" in reason and not ran
+        executor.mounted = True
+        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
+    assert "all workers must share that file system" in reason and ran == [0]
+
+
+# Real reports, as small as they can be: what they cost is starting a kernel with TensorFlow.
+TINY = {"train_limit": 64, "test_limit": 8, "epochs": 1, "train_steps": 1, "attack_steps": 1, "eps_multiples": []}
+
+
+def test_a_pool_of_processes(tmp_path):
     """One real cell in a process of its own; it fails fast, and the reason comes back."""
     todo = sweeps.cells(tmp_path, datasets=["no_such_set"], seeds=[0], profile="smoke")
-    (reason,) = sweeps.sweep(todo, log=lambda line: None).values()
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
     assert "ValueError" in reason and "no_such_set" in reason
 
 
-def test_the_table_has_means_and_intervals_over_seeds(tmp_path, ran):
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2]))
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "metrics.json").write_text(json.dumps({"parameters": {}, "results": {}}))  # a lesson's
-    results, verdicts = sweeps.collect(tmp_path)
-    (row,) = results[results.model == "LAT"].to_dict("records")
-    low, high = stats.t.interval(0.95, 2, loc=0.91, scale=0.01 / np.sqrt(3))
-    assert row["seeds"] == 3
-    np.testing.assert_allclose([row["accuracy"], row["accuracy_low"], row["accuracy_high"]], [0.91, low, high])
-    assert row["asr"] == 0.25 and row["loss_low"] == row["loss_high"] == 1.0
-    (claim,) = verdicts.to_dict("records")
-    assert claim["verdict"] == "supported" and claim["difference"] == pytest.approx(-0.11)
-    assert pd.read_csv(tmp_path / "collected.csv").shape == results.shape
-    page = (tmp_path / "collected.html").read_text()
-    assert "25.5/255" in page and "supported" in page and "NaN" not in page
-    assert pd.read_csv(tmp_path / "claims.csv").shape == verdicts.shape
+def test_a_cluster_that_loses_a_worker_loses_no_cell(tmp_path):
+    """Two worker processes, each with a training; one is killed. In the end all is as in one report of both."""
+    trainings = ["natural", "LAT"]
+    asked = {"datasets": ["digits"], "seeds": [0], "profile": "smoke"}
+    (whole,) = sweeps.cells(tmp_path, parameters=TINY | {"trainings": trainings}, **asked)
+    assert sweeps.sweep([whole], log=print) == {}
+    before = (whole.folder / "metrics.json").stat()
 
+    apart = sweeps.cells(tmp_path, trainings=trainings, parameters=TINY, **asked)
+    lines = []
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = set(client.run(os.getpid).values())
+        victim = min(pids)
 
-def test_one_seed_decides_nothing(tmp_path, ran):
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0]))
-    _, verdicts = sweeps.collect(tmp_path)
-    assert list(verdicts.verdict) == ["undecided"] and verdicts.difference_low[0] is None
+        def kill():
+            def at_work(notebook):
+                return '"status": "completed"' in notebook.read_text()  # papermill's mark on each cell that has run
 
+            while sum(map(at_work, tmp_path.glob(".*/report.ipynb"))) < 2:
+                time.sleep(0.1)
+            os.kill(victim, signal.SIGKILL)
 
-def test_an_empty_folder_says_what_to_do(tmp_path):
-    with pytest.raises(ValueError, match=r"no finished report below .* run locadv sweep"):
-        sweeps.collect(tmp_path)
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        assert sweeps.sweep([whole, *apart], executor=client.get_executor(pure=False), log=lines.append) == {}
+        killer.join(1)
+        assert victim not in client.run(os.getpid).values()
 
-
-def test_every_claim_with_a_difference_has_a_side():
-    keys = [comparison.key for comparison in claims.COMPARISONS]
-    assert len(keys) == len(set(keys))
-    assert {comparison.expected for comparison in claims.COMPARISONS} == {"above", "below"}
+    assert lines[0] == "1 of 3 cells are finished already" and len(lines) == 3
+    assert (whole.folder / "metrics.json").stat() == before
+    assert sorted(os.listdir(tmp_path)) == sorted(cell.folder.name for cell in [whole, *apart])
+    expected = json.loads((whole.folder / "metrics.json").read_text())["results"]["rows"]
+    for cell in apart:
+        rows = json.loads((cell.folder / "metrics.json").read_text())["results"]["rows"]
+        assert rows and rows == [row for row in expected if row["model"] == rows[0]["model"]]
