@@ -8,7 +8,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import reports, sweeps
+from locadv_tf import challenge, reports, sweeps, tables
 
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
@@ -59,6 +59,27 @@ def parser():
 
     command = _command(commands, "collect", _collect, "make one table of the reports below a folder (CSV and HTML)")
     command.add_argument("folder", help="a sweep's folder")
+
+    command = _command(
+        commands,
+        "challenge",
+        _challenge,
+        "exchange backgrounds: does natural, LAT or AT training lean on a background that tells the label?",
+    )
+    command.add_argument("--out", default="reports/challenge", help="folder (default: reports/challenge)")
+    command.add_argument(
+        "--correlations", nargs="+", type=_number, default=list(challenge.CORRELATIONS), metavar="C",
+        help="how often the background tells the label in training, each 0 to 1 (default: 0 0.5 0.8 0.9 1)",
+    )  # fmt: skip
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds (default: 0 1 2)")
+    command.add_argument("--eps", type=_number, default=2 / 255, help="budget of LAT and AT (default: 2/255)")
+    command.add_argument("--epochs", type=int, default=10, help="passes over the training images (default: 10)")
+    command.add_argument(
+        "--train-limit", type=int, metavar="N", help="at most that many training images (default: all)"
+    )
+    command.add_argument("--test-limit", type=int, metavar="N", help="at most that many digits to test (default: all)")
+    command.add_argument("--digits", default="digits", help="digits (default, embedded) or mnist")
+    command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
 
     if BENCHMARKS.is_dir():  # it belongs to the clone, as the notebooks do
         sys.path.insert(0, str(BENCHMARKS))  # where the contestants' processes find it, too
@@ -119,6 +140,16 @@ def _collect(arguments):
     _, verdicts = sweeps.collect(arguments.folder)
     print(verdicts.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}"))
     print(os.path.join(arguments.folder, "collected.html"))
+    return 0
+
+
+def _challenge(arguments):
+    names = ("correlations", "seeds", "eps", "epochs", "train_limit", "test_limit", "digits", "backgrounds")
+    means, found, path = challenge.report(arguments.out, **{name: getattr(arguments, name) for name in names})
+    print(tables.results_table(means, columns=challenge.COLUMNS), end="\n\n")
+    print(tables.results_table(found, columns=challenge.FOUND), end="\n\n")
+    print(tables.results_table(means, columns=("correlation", "training", *challenge.MEASURES)))
+    print(_shown(path))
     return 0
 
 

@@ -283,6 +283,52 @@ def accuracy_over_eps(rows, *, series="model", title=None):
     return Picture(figure, f"Accuracy over eps, with 95 % intervals: {'; '.join(told)}.")
 
 
+def over_correlation(rows, panels, *, x="correlation", series="training", title=None):
+    """Quantities over the correlation of background and label in training, a panel each, one line per training.
+
+    Args:
+        rows: rows of `challenge.over_seeds`: the keys `x` and `series`, and each quantity with `_low` and `_high`, None
+            where there is no interval.
+        panels: dictionary from a quantity to its axis' text and the factor that turns it into that unit. Panels whose
+            factor is 100 (per cent, points) share one scale.
+        x, series: the keys of the horizontal axis and of what tells the lines apart.
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    _some(rows)
+    names = _unique(rows, series)
+    places = sorted(_unique(rows, x))
+    spread = 0.03 * (places[-1] - places[0])  # side by side, or the intervals would hide each other
+    figure = Figure(figsize=(WIDTH, 3.2 * -(-len(panels) // 3)), layout="constrained")
+    axes = figure.subplots(-(-len(panels) // 3), min(len(panels), 3), squeeze=False).ravel()
+    told = []
+    for axis, (quantity, (label, scale)) in zip(axes, panels.items(), strict=False):
+        for i, (name, (colour, marker)) in enumerate(zip(names, styles(names), strict=True)):
+            mine = [row for row in rows if row[series] == name and row[quantity] is not None]
+            mine.sort(key=lambda row: row[x])
+            y = scale * np.array([row[quantity] for row in mine], float)
+            ends = [[row[quantity] if row[quantity + end] is None else row[quantity + end] for row in mine]
+                    for end in ("_low", "_high")]  # fmt: skip
+            error = np.abs(scale * np.array(ends, float) - y)
+            at = [row[x] + spread * (i - (len(names) - 1) / 2) / len(names) for row in mine]
+            axis.errorbar(at, y, yerr=error, color=colour, marker=marker, markersize=5, capsize=3, label=name)
+            if mine:
+                told.append(
+                    f"{label.split(' (')[0]}, {name}: {y[0]:.3g} at {mine[0][x]:g}, {y[-1]:.3g} at {mine[-1][x]:g}"
+                )
+        axis.axhline(0 if quantity != "energy_ratio" else 1, color="0.6", linewidth=0.8, zorder=0)
+        axis.set(xlabel=x, ylabel=label, ylim=(-5, 105) if scale == 100 else None)
+        axis.grid(alpha=0.3)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    _legend(figure, axes[0], names)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, f"{len(panels)} quantities over {x}, with 95 % intervals. {'; '.join(told)}.")
+
+
 def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_loss"), title=None):
     """Validation curves over epochs, one panel per quantity with one scale for all (logarithmic for a loss), one line
     per training.

@@ -146,10 +146,10 @@ def collect(folder):
         raise ValueError(f"no finished report below {os.fspath(folder)!r}; run locadv sweep or locadv report first.")
     rows = [_where(run) | row for run in runs for row in run["results"]["rows"]]
     by = ["dataset", "train_limit", "epochs", "eps", "model", "attack", "region"]
-    results = _over_seeds(rows, by, ("accuracy", "loss", "asr"))
+    results = over_seeds(rows, by, ("accuracy", "loss", "asr"))
     rows = [_where(run) | row for run in runs for row in run["results"]["claims"] if row["difference"] is not None]
     by = ["dataset", "train_limit", "epochs", "eps", "key", "claim"]
-    verdicts = _over_seeds(rows, by, ("difference",))
+    verdicts = over_seeds(rows, by, ("difference",))
     sides = {comparison.key: comparison.expected for comparison in claims.COMPARISONS} | {"sensitivity": "above"}
     verdicts["verdict"] = [
         claims.verdict(row["difference_low"], row["difference_high"], expected=sides[row["key"]])
@@ -167,7 +167,8 @@ def _where(run):
     }
 
 
-def _over_seeds(rows, by, quantities):
+def over_seeds(rows, by, quantities):
+    """A `pandas.DataFrame` with a row per value of `by`: the number of seeds, means and 95 % intervals over them."""
     frame = pd.DataFrame(rows)
     collected = []
     for key, group in frame.groupby(by, sort=False, dropna=False):
