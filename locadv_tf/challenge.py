@@ -26,7 +26,8 @@ from locadv_tf.models import small_cnn
 from locadv_tf.reliance import background_reliance, right_without_attack
 from locadv_tf.training import train_classifier
 
-TRAININGS = ("natural", "LAT", "AT")
+SHARE_AND_REGION = {"natural": (0.0, "background"), "LAT": (0.5, "background"), "AT": (0.5, "full")}
+TRAININGS = tuple(SHARE_AND_REGION)
 CORRELATIONS = (0.0, 0.5, 0.8, 0.9, 1.0)
 GREY = np.float32(
     0.5
@@ -196,22 +197,26 @@ def compare(
     train_attack, attack = PGD(eps=eps, steps=train_steps, keep="last"), PGD(eps=eps, steps=attack_steps)
     finished = {(row["seed"], row["correlation"], row["training"]) for row in done}
     images = {"digits": digits, "backgrounds": backgrounds}
-    for seed, correlation in itertools.product(seeds, correlations):
-        wanted = [training for training in trainings if (seed, correlation, training) not in finished]
-        if not wanted:
+    for seed in seeds:
+        todo = {c: [t for t in trainings if (seed, c, t) not in finished] for c in correlations}
+        if not any(todo.values()):
             continue
         drawn = challenge_images(limit=test_limit, seed=seed, **images)
         telling = (variants(drawn)["mixed_same"], drawn.labels, drawn.masks)
-        train = load_data("composite", "train", correlation=correlation, limit=train_limit, seed=seed, **images)
-        for training in wanted:
-            model = small_cnn((32, 32, 3), 10, seed=seed)
-            share, region = {"natural": (0.0, "background"), "LAT": (0.5, "background"), "AT": (0.5, "full")}[training]
-            train_classifier(model, train, attack=train_attack, region=region, share=share, epochs=epochs, seed=seed)
-            yield (
-                {"seed": seed, "correlation": correlation, "training": training}
-                | score(model, drawn)
-                | background_reliance(model, telling, attack, seed=seed)
-            )
+        for correlation, wanted in todo.items():
+            if wanted:
+                asked = {"correlation": correlation, "limit": train_limit, "seed": seed} | images
+                train = load_data("composite", "train", **asked)
+            for training in wanted:
+                model = small_cnn((32, 32, 3), 10, seed=seed)
+                share, region = SHARE_AND_REGION[training]
+                how = {"attack": train_attack, "share": share, "region": region, "epochs": epochs, "seed": seed}
+                train_classifier(model, train, **how)
+                yield (
+                    {"seed": seed, "correlation": correlation, "training": training}
+                    | score(model, drawn)
+                    | background_reliance(model, telling, attack, seed=seed)
+                )
 
 
 def over_seeds(rows):

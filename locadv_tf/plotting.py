@@ -312,7 +312,7 @@ def over_correlation(rows, panels, *, x="correlation", series="training", title=
             ends = [[row[quantity] if row[quantity + end] is None else row[quantity + end] for row in mine]
                     for end in ("_low", "_high")]  # fmt: skip
             error = np.abs(scale * np.array(ends, float) - y)
-            at = [row[x] + spread * (i - (len(names) - 1) / 2) / len(names) for row in mine]
+            at = np.array([row[x] for row in mine]) + spread * (i - (len(names) - 1) / 2) / len(names)
             axis.errorbar(at, y, yerr=error, color=colour, marker=marker, markersize=5, capsize=3, label=name)
             if mine:
                 told.append(
