@@ -8,16 +8,11 @@ backgrounds in turn, in the same place. What the paper samples is counted out he
 puts each to the challenge and to the measures of reliance.py: a test of the trainings, and of the measures.
 """
 
-import html
-import itertools
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from locadv_tf import checks, claims, plotting, reports, sweeps, tables
+from locadv_tf import checks
 from locadv_tf.attacks import PGD
 from locadv_tf.composite import composite
 from locadv_tf.data import load_data
@@ -34,12 +29,6 @@ GREY = np.float32(
 )  # the digits of composite are light or dark: on grey each is seen, on black the dark ones are not
 QUANTITIES = ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")
 MEASURES = ("asr_background", "asr_foreground", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")
-# What the two figures show: a quantity, its axis, and the scale that turns it into the axis' unit.
-CHALLENGE_PANELS = {"bg_gap": ("BG-Gap (points)", 100), "mixed_rand": ("Mixed-Rand accuracy (%)", 100),
-                    "worst_group": ("worst-group accuracy (%)", 100)}  # fmt: skip
-MEASURE_PANELS = {"asr_difference": ("ASR background − foreground,\nequal eps (points)", 100),
-                  "asr_difference_equal": ("ASR background − foreground,\nequal area (points)", 100),
-                  "rfs": ("RFS", 1), "energy_ratio": ("gradient energy ratio", 1)}  # fmt: skip
 VARIANTS = {
     "mixed_same": "digit on a background of its own class",
     "mixed_rand": "digit on each of the ten backgrounds",
@@ -217,109 +206,3 @@ def compare(
                     | score(model, drawn)
                     | background_reliance(model, telling, attack, seed=seed)
                 )
-
-
-def over_seeds(rows):
-    """Means over the seeds with 95 % intervals (Student's t): a row per correlation and training, as a list."""
-    found = sweeps.over_seeds(rows, ["correlation", "training"], QUANTITIES + MEASURES).to_dict("records")
-    return sorted(found, key=lambda row: (row["correlation"], TRAININGS.index(row["training"])))
-
-
-def differences(rows, *, quantities=("bg_gap", "mixed_rand", "worst_group")):
-    """LAT and AT against natural training, and LAT against AT, paired by seed.
-
-    Args:
-        rows: rows of `compare`.
-        quantities: what is compared.
-
-    Returns:
-        A list of rows: `correlation`, `compared`, `seeds`, per quantity the mean difference with `_low` and `_high`
-        over the seeds that have both (None with fewer than two), and `finding`: whether the first training "leans less"
-        on the background (its `bg_gap` is lower, the whole interval below 0), "leans more", or it is "undecided".
-    """
-    by = {(row["correlation"], row["training"], row["seed"]): row for row in rows}
-    correlations, seeds = (sorted({row[name] for row in rows}) for name in ("correlation", "seed"))
-    pairs = (("LAT", "natural"), ("AT", "natural"), ("LAT", "AT"))
-    found = []
-    for correlation, (one, other) in itertools.product(correlations, pairs):
-        both = [(by.get((correlation, one, seed)), by.get((correlation, other, seed))) for seed in seeds]
-        both = [pair for pair in both if None not in pair]
-        if not both:
-            continue
-        row = {"correlation": correlation, "compared": f"{one} − {other}", "seeds": len(both)}
-        for name in quantities:
-            row |= with_interval(name, mean_interval([first[name] - second[name] for first, second in both]))
-        verdict = claims.verdict(row["bg_gap_low"], row["bg_gap_high"], expected="below")
-        words = {"supported": "leans less", "not supported": "leans more", "undecided": "undecided"}
-        found.append(row | {"finding": words[verdict]})
-    return found
-
-
-def report(out, *, correlations=CORRELATIONS, seeds=(0, 1, 2), trainings=TRAININGS, **settings):
-    """Runs `compare` and writes what it finds: `metrics.json` after each classifier, then a table (CSV) and a page.
-
-    Args:
-        out: the folder, made if it is not there. Classifiers that an earlier run with the same `settings` finished are
-            not trained again.
-        correlations, seeds, trainings, settings: as for `compare`.
-
-    Returns:
-        `(means, found, path)`: the rows of `over_seeds` and of `differences`, and the path of `challenge.html`.
-    """
-    out, done = Path(out), []
-    if (out / "metrics.json").exists():
-        before = json.loads((out / "metrics.json").read_text())
-        done = before["results"]["challenge"] if before["parameters"] == settings else []
-    grid = {"correlations": correlations, "seeds": seeds, "trainings": trainings}
-    for row in compare(**grid, **settings, done=done):
-        done.append(row)
-        reports.write_metrics(out, parameters=settings, results={"challenge": done})
-    asked = [
-        row for row in done
-        if row["correlation"] in correlations and row["seed"] in seeds and row["training"] in trainings
-    ]  # fmt: skip
-    means, found = over_seeds(asked), differences(asked)
-    reports.write_text(out / "challenge.csv", pd.DataFrame(means).to_csv(index=False))
-    reports.write_text(out / "challenge.html", reports.page("Background challenge", _body(means, found, settings)))
-    return means, found, out / "challenge.html"
-
-
-COLUMNS = (
-    "correlation",
-    "training",
-    "seeds",
-    "mixed_same",
-    "mixed_rand",
-    "bg_gap",
-    "worst_group",
-    "only_fg",
-    "only_bg_t",
-)
-FOUND = ("correlation", "compared", "seeds", "bg_gap", "mixed_rand", "worst_group", "finding")
-
-
-def _body(means, found, settings):
-    text = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
-    )
-    parts = [
-        "<h1>Background challenge</h1>",
-        "<p>Digits on textures (composite). In training the background tells the label with the given correlation; in "
-        "testing every digit stands on every background. Means and 95 % intervals (Student's t) over training seeds; "
-        f"one seed has no interval and decides nothing. {html.escape(text)}.</p>",
-        "<h2>Reliance on the background</h2>",
-        plotting.over_correlation(means, CHALLENGE_PANELS)._repr_html_(),
-        tables.results_table(means, columns=COLUMNS)._repr_html_(),
-        "<p>BG-Gap is Mixed-Same minus Mixed-Rand: what a background of the digit's own class adds over any. The worst "
-        "group is the lowest accuracy over label × background.</p>",
-        "<h2>Which training leans less?</h2>",
-        tables.results_table(found, columns=FOUND)._repr_html_(),
-        "<p>Differences in points, paired by seed. “Leans less”: the BG-Gap's difference has its whole interval below "
-        "0; “leans more”: above.</p>",
-        "<h2>Do measures without exchanged backgrounds see it?</h2>",
-        plotting.over_correlation(means, MEASURE_PANELS)._repr_html_(),
-        tables.results_table(means, columns=("correlation", "training", *MEASURES))._repr_html_(),
-        "<p>On digits that stand on backgrounds of their own class. A measure of reliance would change with the "
-        "correlation as the BG-Gap does.</p>",
-    ]
-    return "\n".join(parts)

@@ -8,7 +8,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import challenge, reports, sweeps, tables
+from locadv_tf import challenge, challenge_report, reports, sweeps
 
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
@@ -145,10 +145,9 @@ def _collect(arguments):
 
 def _challenge(arguments):
     names = ("correlations", "seeds", "eps", "epochs", "train_limit", "test_limit", "digits", "backgrounds")
-    means, found, path = challenge.report(arguments.out, **{name: getattr(arguments, name) for name in names})
-    print(tables.results_table(means, columns=challenge.COLUMNS), end="\n\n")
-    print(tables.results_table(found, columns=challenge.FOUND), end="\n\n")
-    print(tables.results_table(means, columns=("correlation", "training", *challenge.MEASURES)))
+    rows, path = challenge_report.report(arguments.out, **{name: getattr(arguments, name) for name in names})
+    for question, table in challenge_report.summary_tables(rows).items():
+        print(question, table, sep="\n", end="\n\n")
     print(_shown(path))
     return 0
 

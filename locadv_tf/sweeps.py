@@ -17,6 +17,8 @@ from locadv_tf import claims, reports
 from locadv_tf.attacks import eps_255
 from locadv_tf.evaluation import mean_interval
 
+RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -132,7 +134,8 @@ def collect(folder):
         `(results, verdicts)`, two `pandas.DataFrame`. Each row of `results` is a data set, profile, eps, training and
         attack, with the number of seeds and the mean and 95 % interval over seeds (Student's t) of accuracy, loss and
         ASR; each of `verdicts` a data set, profile, eps and claim, with the mean difference over seeds. They are also
-        written to `collected.csv`, `claims.csv` and `collected.html`.
+        written to `collected.csv`, `claims.csv` and `collected.html`, and the measures of reliance on the background,
+        per model and mask source, to `reliance.csv` and the page.
 
     Raises:
         ValueError: if there is no finished report.
@@ -156,7 +159,10 @@ def collect(folder):
         for row in verdicts.to_dict("records")
     ]
     verdicts = verdicts.drop(columns="key")
-    _write_tables(Path(folder), results, verdicts, len(runs))
+    rows = [_where(run) | row for run in runs for row in run["results"].get("reliance", [])]  # older reports have none
+    by = ["dataset", "train_limit", "epochs", "eps", "model", "source"]
+    measures = over_seeds(rows, by, RELIANCE) if rows else pd.DataFrame()
+    _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": measures}, len(runs))
     return results, verdicts
 
 
@@ -181,21 +187,27 @@ def over_seeds(rows, by, quantities):
     return pd.DataFrame(collected).astype(object).where(lambda frame: frame.notna(), None)
 
 
-def _write_tables(folder, results, verdicts, runs):
-    results.to_csv(folder / "collected.csv", index=False)
-    verdicts.to_csv(folder / "claims.csv", index=False)
-    shown = [
-        frame.assign(eps=frame["eps"].map(eps_255)).to_html(
+def _write_tables(folder, frames, runs):
+    shown = {}
+    for stem, frame in frames.items():
+        if frame.empty:
+            continue
+        frame.to_csv(folder / f"{stem}.csv", index=False)
+        shown[stem] = frame.assign(eps=frame["eps"].map(eps_255)).to_html(
             index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
-        for frame in (verdicts, results)
-    ]
     name = html.escape(folder.resolve().name)
     body = (
         f"<h1>Collected reports</h1><p>{runs} reports from {name}. Means and 95 % intervals (Student's t) over seeds; "
         "one seed has no interval and decides nothing.</p>"
         "<h2>Claims</h2><p>Differences are LAT minus the other training, paired by seed; for the attack against noise, "
-        f"shares of images.</p>{shown[0]}"
-        f"<h2>Results</h2>{shown[1]}"
+        f"shares of images.</p>{shown['claims']}"
+        f"<h2>Results</h2>{shown['collected']}"
     )
+    if "reliance" in shown:
+        body += (
+            "<h2>Reliance on the background</h2><p>Per mask source. Leaning shows as an ASR difference (that of the "
+            "background minus that of the foreground) above 0, an RFS below 0, an energy ratio above 1.</p>"
+            f"{shown['reliance']}"
+        )
     reports.write_text(folder / "collected.html", reports.page("Collected reports", body))

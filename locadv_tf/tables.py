@@ -40,7 +40,7 @@ def results_table(rows, *, columns=("model", "condition", "accuracy", "asr", "lo
         model   eps        accuracy (%)
           LAT 8/255 48.0 [38.5 to 57.7]
     """
-    return Table([{_HEADS.get(name, name): _text(row, name) for name in columns} for row in rows])
+    return Table([{HEADS.get(name, name): _text(row, name) for name in columns} for row in rows])
 
 
 def claims_table(rows):
@@ -53,7 +53,7 @@ def claims_table(rows):
     return Table(shown)
 
 
-_HEADS = {
+HEADS = {
     "accuracy": "accuracy (%)",
     "asr": "attack success rate (%)",
     "loss": "loss (cross-entropy)",

@@ -25,7 +25,13 @@ def fake_report(*, dataset, profile, seed, out, parameters):
     asked = {"train_limit": None, "epochs": 1} | cell.asked()
     for row in rows:
         row["asr"] = None if seed == 1 else 0.25
-    reports.write_metrics(out, parameters=asked, results={"eps": 0.1, "rows": rows, "claims": found})
+    results = {"eps": 0.1, "rows": rows, "claims": found}
+    if seed != 1:  # a report of an earlier version has no measures of reliance
+        measures = dict.fromkeys(sweeps.RELIANCE, seed / 10) | {"rfs": None}
+        results["reliance"] = [
+            {"model": "LAT", "source": source, "eps": 0.1} | measures for source in ("own", "random")
+        ]
+    reports.write_metrics(out, parameters=asked, results=results)
     reports.write_text(out / "report.html", "<html></html>")
 
 
@@ -122,6 +128,12 @@ def test_the_table_has_means_and_intervals_over_seeds(tmp_path, ran):
     page = (tmp_path / "collected.html").read_text()
     assert "25.5/255" in page and "supported" in page and "NaN" not in page
     assert pd.read_csv(tmp_path / "claims.csv").shape == verdicts.shape
+    measures = pd.read_csv(tmp_path / "reliance.csv")
+    assert list(measures.source) == ["own", "random"] and list(measures.seeds) == [2, 2]
+    low, high = stats.t.interval(0.95, 1, loc=0.1, scale=0.1)  # seeds 0 and 2: 0 and 0.2
+    np.testing.assert_allclose(measures.loc[0, ["energy_ratio", "energy_ratio_low", "energy_ratio_high"]].astype(float),
+                               [0.1, low, high])  # fmt: skip
+    assert measures.rfs.isna().all() and "Reliance on the background" in page
 
 
 def test_one_seed_decides_nothing(tmp_path, ran):
