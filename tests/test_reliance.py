@@ -81,6 +81,13 @@ def test_a_model_that_sees_all_pixels_alike_and_masks_that_know_nothing(see, nat
     assert real[0]["energy_ratio"] == pytest.approx(1, abs=0.05) and abs(real[1]["energy_ratio"] - 1) > 0.1
 
 
+def test_gradient_energy_is_squared(see):
+    # Twice the weight on the background, a third of the area: 4 · 12 of 4 · 12 + 24.
+    images, bright = flat()
+    row = reliance.gradient_energy(see(1 + UPPER[0, ..., 0]), (images, bright.astype(int), UPPER), batch_size=7)
+    assert row["energy_share"] == pytest.approx(2 / 3) and row["energy_ratio"] == pytest.approx(2)
+
+
 # Swapping background and foreground.
 
 
