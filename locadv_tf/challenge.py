@@ -24,9 +24,7 @@ from locadv_tf.training import train_classifier
 SHARE_AND_REGION = {"natural": (0.0, "background"), "LAT": (0.5, "background"), "AT": (0.5, "full")}
 TRAININGS = tuple(SHARE_AND_REGION)
 CORRELATIONS = (0.0, 0.5, 0.8, 0.9, 1.0)
-GREY = np.float32(
-    0.5
-)  # the digits of composite are light or dark: on grey each is seen, on black the dark ones are not
+GREY = np.float32(0.5)  # both light and dark digits stand out from it; on black the dark ones would not
 QUANTITIES = ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")
 MEASURES = ("asr_background", "asr_foreground", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")
 VARIANTS = {

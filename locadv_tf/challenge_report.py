@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from locadv_tf import claims, plotting, reports, sweeps, tables
-from locadv_tf.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, compare
+from locadv_tf.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
 from locadv_tf.evaluation import mean_interval, with_interval
 from locadv_tf.plotting import Panel
 
@@ -157,11 +157,13 @@ def _body(rows, settings):
     asked = [
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
     ]
+    names = {name: tables.HEADS[name].removesuffix(" (%)") for name in VARIANTS}
     parts = [
         "<h1>Background challenge</h1>",
         "<p>Digits on textures (composite). In training the background tells the label with the given correlation; in "
         "testing every digit stands on every background. Means and 95 % intervals (Student's t) over training seeds; "
         f"one seed has no interval and decides nothing. {html.escape(', '.join(asked))}.</p>",
+        f"<p>{'; '.join(f'{names[variant]}: {text}' for variant, text in VARIANTS.items())}.</p>",
     ]
     shown = zip(summary_tables(rows).items(), (figures[0], "", figures[1], ""), _NOTES, strict=True)
     for (question, table), figure, note in shown:

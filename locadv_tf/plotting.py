@@ -341,23 +341,26 @@ def over_correlation(rows, panels, *, series="training", title=None):
             axis.axhline(factor * neutral, color="0.6", linewidth=0.8, zorder=0)
         axis.set(xlabel="correlation in training", ylabel=label)
         axis.grid(alpha=0.3)
-    kinds = [(100 if panel.factor == 100 else name) for name, panel in panels.items()]
-    for kind in set(kinds):  # one scale, no farther than the quantities can go: Student's interval knows no bounds
-        members = [
-            (axis, panel) for axis, panel, other in zip(axes, panels.values(), kinds, strict=False) if other == kind
-        ]
-        low = max(min(axis.get_ylim()[0] for axis, _ in members), min(panel.factor * panel.low for _, panel in members))
-        high = min(
-            max(axis.get_ylim()[1] for axis, _ in members), max(panel.factor * panel.high for _, panel in members)
-        )
-        for axis, _ in members:
-            axis.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    drawn = list(zip(axes, panels.values(), strict=False))
+    _one_scale([pair for pair in drawn if pair[1].factor == 100])
+    for pair in drawn:
+        if pair[1].factor != 100:
+            _one_scale([pair])
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     _legend(figure, axes[0], names)
     if title:
         figure.suptitle(title, fontsize=11)
     return Picture(figure, f"{len(panels)} quantities over the correlation, with 95 % intervals. {'; '.join(told)}.")
+
+
+def _one_scale(drawn):
+    """One scale for pairs of axes and `Panel`, no farther than they can go: Student's interval knows no bounds."""
+    if drawn:
+        low = max(min(axis.get_ylim()[0] for axis, _ in drawn), min(panel.factor * panel.low for _, panel in drawn))
+        high = min(max(axis.get_ylim()[1] for axis, _ in drawn), max(panel.factor * panel.high for _, panel in drawn))
+        for axis, _ in drawn:
+            axis.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
 
 
 def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_loss"), title=None):

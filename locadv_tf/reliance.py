@@ -196,10 +196,12 @@ def equal_areas(masks, *, seed=0, smoothness=2.0):
         >>> int(background.sum()), int(foreground.sum()), bool((background * foreground).any())
         (9, 9, False)
     """
-    foreground = 1 - np.asarray(checks.masks(masks, masks, name="masks"), np.float32)
-    larger = masks.mean(axis=(1, 2, 3), keepdims=True) > 0.5
-    smaller = np.where(larger, foreground, masks)
-    return tuple(random(smaller, seed=seed, smoothness=smoothness, within=region) for region in (masks, foreground))
+    background = np.asarray(checks.masks(masks, masks, name="masks"), np.float32)
+    foreground = 1 - background
+    smaller = np.where(background.mean(axis=(1, 2, 3), keepdims=True) > 0.5, foreground, background)
+    return tuple(
+        random(smaller, seed=seed, smoothness=smoothness, within=region) for region in (background, foreground)
+    )
 
 
 # Noise.
