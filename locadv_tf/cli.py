@@ -11,7 +11,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import colab, collected, reports, sweeps
+from locadv_tf import challenge, challenge_report, colab, collected, reports, sweeps
 
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
@@ -76,6 +76,27 @@ def parser():
     command.add_argument(
         "address", nargs="?", help="https://github.com/OWNER/NAME (default: the one in CITATION.cff, if any)"
     )
+
+    command = _command(
+        commands,
+        "challenge",
+        _challenge,
+        "exchange backgrounds: does natural, LAT or AT training lean on a background that tells the label?",
+    )
+    command.add_argument("--out", default="reports/challenge", help="folder (default: reports/challenge)")
+    command.add_argument(
+        "--correlations", nargs="+", type=_number, default=list(challenge.CORRELATIONS), metavar="C",
+        help="how often the background tells the label in training, each 0 to 1 (default: 0 0.5 0.8 0.9 1)",
+    )  # fmt: skip
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds (default: 0 1 2)")
+    command.add_argument("--eps", type=_number, default=2 / 255, help="budget of LAT and AT (default: 2/255)")
+    command.add_argument("--epochs", type=int, default=10, help="passes over the training images (default: 10)")
+    command.add_argument(
+        "--train-limit", type=int, metavar="N", help="at most that many training images (default: all)"
+    )
+    command.add_argument("--test-limit", type=int, metavar="N", help="at most that many digits to test (default: all)")
+    command.add_argument("--digits", default="digits", help="digits (default, embedded) or mnist")
+    command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
 
     if BENCHMARKS.is_dir():  # it belongs to the clone, as the notebooks do
         sys.path.insert(0, str(BENCHMARKS))  # where the contestants' processes find it, too
@@ -178,6 +199,15 @@ def _collect(arguments):
 def _colab(arguments):
     for path in colab.stamp(arguments.address):
         print(_shown(path))
+    return 0
+
+
+def _challenge(arguments):
+    names = ("correlations", "seeds", "eps", "epochs", "train_limit", "test_limit", "digits", "backgrounds")
+    rows, path = challenge_report.report(arguments.out, **{name: getattr(arguments, name) for name in names})
+    for question, table in challenge_report.summary_tables(rows).items():
+        print(question, table, sep="\n", end="\n\n")
+    print(_shown(path))
     return 0
 
 

@@ -11,6 +11,8 @@ from locadv_tf import claims, reports
 from locadv_tf.attacks import eps_255
 from locadv_tf.evaluation import mean_interval
 
+RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
+
 
 def collect(folder):
     """Makes one table of all finished reports below a folder, and one of their claims.
@@ -23,7 +25,8 @@ def collect(folder):
         attack, with the number of seeds and the mean and 95 % interval over seeds (Student's t) of accuracy, loss and
         ASR; each of `verdicts` a data set, profile, eps and claim, with the mean difference over seeds: trainings are
         paired by seed, in one report or in several. Any other parameter in which the reports differ has its own column.
-        They are also written to `collected.csv`, `claims.csv` and `collected.html`.
+        They are also written to `collected.csv`, `claims.csv` and `collected.html`, and the measures of reliance on the
+        background, per model and mask source, to `reliance.csv` and the page.
 
     Raises:
         ValueError: if there is no finished report.
@@ -37,18 +40,20 @@ def collect(folder):
     if not runs:
         raise ValueError(f"no finished report below {os.fspath(folder)!r}; run locadv sweep or locadv report first.")
     by, rows, differences = _experiments(runs), [], []
-    for where, found in _by_seed(runs, by):
+    for where, found in _by_seed(runs, by, "rows", ("model", "condition")):
         rows += [row | where for row in found]
         differences += [difference | where for difference in claims.differences(found)]
-    results = _over_seeds(rows, [*by, "model", "attack", "region"], ("accuracy", "loss", "asr"))
-    verdicts = _over_seeds(differences, [*by, "key", "claim"], ("difference",))
+    results = over_seeds(rows, [*by, "model", "attack", "region"], ("accuracy", "loss", "asr"))
+    verdicts = over_seeds(differences, [*by, "key", "claim"], ("difference",))
     sides = {comparison.key: comparison.expected for comparison in claims.COMPARISONS} | {"sensitivity": "above"}
     verdicts["verdict"] = [
         claims.verdict(row["difference_low"], row["difference_high"], expected=sides[row["key"]])
         for row in verdicts.to_dict("records")
     ]
     verdicts = verdicts.drop(columns="key")
-    _write_tables(Path(folder), results, verdicts, len(runs))
+    leaning = [row | where for where, found in _by_seed(runs, by, "reliance", ("model", "source")) for row in found]
+    reliance = over_seeds(leaning, [*by, "model", "source"], RELIANCE)
+    _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": reliance}, len(runs))
     return results, verdicts
 
 
@@ -60,13 +65,13 @@ def _experiments(runs):
     return [*always, *differ]
 
 
-def _by_seed(runs, by):
-    """Pairs of an experiment with its seed, a dictionary, and the rows of all its reports, each training once."""
+def _by_seed(runs, by, name, key):
+    """Pairs of an experiment with its seed, a dictionary, and these rows of all its reports, each `key` once."""
     found = {}
     for run in runs:
         parameters = run["parameters"] | {"eps": run["results"]["eps"]}  # the data set's own where none was asked for
         where = {name: _plain(parameters.get(name)) for name in [*by, "seed"]}
-        rows = {(row["model"], row["condition"]): row for row in run["results"]["rows"]}
+        rows = {tuple(row[part] for part in key): row for row in run["results"].get(name, [])}  # older ones lack some
         found.setdefault(tuple(where.items()), {}).update(rows)
     return [(dict(where), list(rows.values())) for where, rows in found.items()]
 
@@ -76,7 +81,8 @@ def _plain(value):
     return json.dumps(value) if isinstance(value, list) else value
 
 
-def _over_seeds(rows, by, quantities):
+def over_seeds(rows, by, quantities):
+    """A `pandas.DataFrame` with a row per value of `by`: the number of seeds, means and 95 % intervals over them."""
     groups = pd.DataFrame(rows).groupby(by, sort=False, dropna=False) if rows else ()
     collected = []
     for key, group in groups:
@@ -90,21 +96,27 @@ def _over_seeds(rows, by, quantities):
     return pd.DataFrame(collected, columns=columns).astype(object).where(lambda frame: frame.notna(), None)
 
 
-def _write_tables(folder, results, verdicts, runs):
-    results.to_csv(folder / "collected.csv", index=False)
-    verdicts.to_csv(folder / "claims.csv", index=False)
-    shown = [
-        frame.assign(eps=frame["eps"].map(eps_255)).to_html(
+def _write_tables(folder, frames, runs):
+    shown = {}
+    for stem, frame in frames.items():
+        if frame.empty and stem == "reliance":  # reports of an earlier version
+            continue
+        frame.to_csv(folder / f"{stem}.csv", index=False)
+        shown[stem] = frame.assign(eps=frame["eps"].map(eps_255)).to_html(
             index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
-        for frame in (verdicts, results)
-    ]
     name = html.escape(folder.resolve().name)
     body = (
         f"<h1>Collected reports</h1><p>{runs} reports from {name}. Means and 95 % intervals (Student's t) over seeds; "
         "one seed has no interval and decides nothing.</p>"
         "<h2>Claims</h2><p>Differences are LAT minus the other training, paired by seed; for the attack against noise, "
-        f"shares of images.</p>{shown[0]}"
-        f"<h2>Results</h2>{shown[1]}"
+        f"shares of images.</p>{shown['claims']}"
+        f"<h2>Results</h2>{shown['collected']}"
     )
+    if "reliance" in shown:
+        body += (
+            "<h2>Reliance on the background</h2><p>Per mask source. Leaning shows as an ASR difference (that of the "
+            "background minus that of the foreground) above 0, an RFS below 0, an energy ratio above 1.</p>"
+            f"{shown['reliance']}"
+        )
     reports.write_text(folder / "collected.html", reports.page("Collected reports", body))

@@ -31,6 +31,8 @@ def composite(
     split="train",
     *,
     correlation=0.9,
+    background=None,
+    paste=True,
     digits="digits",
     backgrounds="textures",
     limit=None,
@@ -47,6 +49,8 @@ def composite(
         split: `"train"`, `"validation"` or `"test"` or a slice of it, as in `load_data`. The training split pastes each
             embedded digit eight times, in places and colours of their own; all else is pasted once.
         correlation: 0 (the background says nothing about the label) to 1 (it says everything).
+        background: None, or the class that every image's background has, 0-9, whatever the correlation.
+        paste: False leaves the digits out: what is behind them is seen instead. Labels and masks stay.
         digits: `"digits"` (embedded) or `"mnist"`.
         backgrounds: `"textures"` (drawn here: the ten families of `TEXTURES`, told apart by pattern and not by colour)
             or `"cifar10"` (images of that class, from the same split of CIFAR-10: no image serves two splits).
@@ -58,7 +62,8 @@ def composite(
         A `Composite` of images (uint8), labels, exact masks and background labels.
 
     Raises:
-        ValueError: for an unknown name or split, a correlation outside [0, 1], or data that cannot be had.
+        ValueError: for an unknown name or split, a correlation outside [0, 1], a background outside 0-9, or data that
+            cannot be had.
 
     Example:
         >>> shown = composite("test[:100]", correlation=1)
@@ -68,6 +73,7 @@ def composite(
         True
     """
     checks.fraction(correlation, name="correlation")
+    checks.choice(background, (None, *range(10)), name="background")
     checks.choice(digits, ("digits", "mnist"), name="digits")
     checks.choice(backgrounds, ("textures", "cifar10"), name="backgrounds")
     sizes = reading.split_sizes(digits, download=download)
@@ -84,6 +90,8 @@ def composite(
     chosen = (np.arange(start, stop) - first) % len(grey)
     shapes, labels = place(grey[chosen, ..., 0] > 127, u[:, 0:2]), labels[chosen]
     background_labels = np.where(u[:, 2] < correlation, labels, (10 * u[:, 3]).astype(np.int64))
+    if background is not None:
+        background_labels = np.full_like(background_labels, background)
 
     if backgrounds == "cifar10":
         pool, classes, _ = reading.read_images("cifar10", part, download=download)
@@ -97,9 +105,10 @@ def composite(
             behind = pool[pick[at]] / np.float32(255)
         else:
             behind = textures(background_labels[at], u[at])
-        colours = digit_colours(behind, shapes[at], u[at, 21:24])
-        pasted = np.where(shapes[at, ..., None], colours[:, None, None], behind)  # no blended edge: the mask is exact
-        images[at] = np.rint(255 * pasted)
+        if paste:
+            colours = digit_colours(behind, shapes[at], u[at, 21:24])
+            behind = np.where(shapes[at, ..., None], colours[:, None, None], behind)  # no blended edge: an exact mask
+        images[at] = np.rint(255 * behind)
     return Composite(images, labels, np.float32(~shapes[..., None]), background_labels)
 
 

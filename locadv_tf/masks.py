@@ -237,7 +237,7 @@ def full(images):
     return np.ones((*images.shape[:3], 1), np.float32)
 
 
-def random(masks, *, seed=0, smoothness=0.0, first=0):
+def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
     """The control: for each mask a random one of exactly its area, drawn from the seed and the image's position alone.
 
     Args:
@@ -246,12 +246,13 @@ def random(masks, *, seed=0, smoothness=0.0, first=0):
         smoothness: sigma in pixels, 0 to 100, of the Gaussian blur of the noise field whose largest values become the
             background: 0 scatters single pixels, more makes blobs.
         first: position of `masks[0]` in the data set, for callers that go through it slice by slice.
+        within: masks `(N, H, W, 1)` that the random ones must not leave, each with room for its area; None: anywhere.
 
     Returns:
         The background mask, float32 `(N, H, W, 1)`.
 
     Raises:
-        ValueError: for masks of another shape or with other values, or options out of range.
+        ValueError: for masks of another shape or with other values, options out of range, or no room.
 
     Example:
         >>> mask = center(np.zeros((2, 8, 8, 1), "float32"))
@@ -262,6 +263,9 @@ def random(masks, *, seed=0, smoothness=0.0, first=0):
     masks = _mask_array(masks, masks, name="masks")
     seed, first = checks.count(seed, name="seed", low=0), checks.count(first, name="first", low=0)
     smoothness = checks.fraction(smoothness, name="smoothness", high=100)
+    within = np.ones_like(masks) if within is None else _mask_array(within, masks, name="within")
+    if (masks.sum(axis=(1, 2, 3)) > within.sum(axis=(1, 2, 3))).any():
+        raise ValueError("some image's mask has more pixels than within leaves it; expected at most as many.")
     # The blur needs noise from beyond the edges: mirrored there, the field would vary more at the edges than inside.
     margin = math.ceil(4 * smoothness)
     size = [side + 2 * margin for side in masks.shape[1:3]]
@@ -270,6 +274,7 @@ def random(masks, *, seed=0, smoothness=0.0, first=0):
         noise = np.random.default_rng((seed, first + i)).standard_normal(size)
         if smoothness:
             noise = cv2.GaussianBlur(noise, (0, 0), smoothness)[margin:-margin, margin:-margin]
+        noise = np.where(within[i, ..., 0] == 1, noise, -np.inf)
         controls[i, ..., 0] = _largest(noise, int(mask.sum()))
     return controls
 

@@ -8,6 +8,7 @@ keep one colour and one marker each, from a palette that colour-blind readers ca
 import base64
 import html
 import io
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -389,6 +390,85 @@ def accuracy_over_eps(rows, *, series="model", title=None):
     if title:
         axis.set_title(title, fontsize=11)
     return Picture(figure, f"Accuracy over eps, with 95 % intervals: {'; '.join(told)}.")
+
+
+class Panel(NamedTuple):
+    """A panel of `over_correlation`.
+
+    Attributes:
+        label: the axis' text, with its unit.
+        factor: turns the quantity into that unit.
+        neutral: the quantity where nothing leans on the background, marked by a line, or None.
+        low, high: the least and the greatest that the quantity can be.
+    """
+
+    label: str
+    factor: int = 1
+    neutral: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
+
+
+def over_correlation(rows, panels, *, series="training", title=None):
+    """Quantities over the correlation of background and label in training, a panel each, one line per training.
+
+    Args:
+        rows: rows of `challenge_report.over_seeds`: the keys `correlation` and `series`, and each quantity with `_low`
+            and `_high`, None where there is no interval.
+        panels: dictionary from a quantity to its `Panel`. Panels in per cent or points share one scale.
+        series: the key that tells the lines apart.
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    _some(rows)
+    names, correlations = _unique(rows, series), _unique(rows, "correlation")
+    step = 0.01 * (max(correlations) - min(correlations))  # side by side, or the intervals would hide each other
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(WIDTH, 3.2 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    told = []
+    for axis, (quantity, (label, factor, neutral, *_)) in zip(axes, panels.items(), strict=False):
+        for i, (name, (colour, marker)) in enumerate(zip(names, styles(names), strict=True)):
+            mine = [row for row in rows if row[series] == name and row[quantity] is not None]
+            mine.sort(key=lambda row: row["correlation"])
+            y = np.array([row[quantity] for row in mine], float)
+            ends = [
+                [row[quantity] if row[quantity + end] is None else row[quantity + end] for row in mine]
+                for end in ("_low", "_high")
+            ]
+            error = factor * np.abs(np.array(ends, float) - y)
+            at = np.array([row["correlation"] for row in mine]) + step * (i - (len(names) - 1) / 2)
+            axis.errorbar(at, factor * y, yerr=error, color=colour, marker=marker, markersize=5, capsize=3, label=name)
+            if mine:
+                ends = [f"{factor * row[quantity]:.3g} at {row['correlation']:g}" for row in (mine[0], mine[-1])]
+                told.append(f"{' '.join(label.split())}, {name}: {', '.join(ends)}")
+        if neutral is not None:
+            axis.axhline(factor * neutral, color="0.6", linewidth=0.8, zorder=0)
+        axis.set(xlabel="correlation in training", ylabel=label)
+        axis.grid(alpha=0.3)
+    drawn = list(zip(axes, panels.values(), strict=False))
+    _one_scale([pair for pair in drawn if pair[1].factor == 100])
+    for pair in drawn:
+        if pair[1].factor != 100:
+            _one_scale([pair])
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    _legend(figure, axes[0], names)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, f"{len(panels)} quantities over the correlation, with 95 % intervals. {'; '.join(told)}.")
+
+
+def _one_scale(drawn):
+    """One scale for pairs of axes and `Panel`, no farther than they can go: Student's interval knows no bounds."""
+    if drawn:
+        low = max(min(axis.get_ylim()[0] for axis, _ in drawn), min(panel.factor * panel.low for _, panel in drawn))
+        high = min(max(axis.get_ylim()[1] for axis, _ in drawn), max(panel.factor * panel.high for _, panel in drawn))
+        for axis, _ in drawn:
+            axis.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
 
 
 def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_loss"), title=None):

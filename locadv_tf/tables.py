@@ -40,7 +40,7 @@ def results_table(rows, *, columns=("model", "condition", "accuracy", "asr", "lo
         model   eps        accuracy (%)
           LAT 8/255 48.0 [38.5 to 57.7]
     """
-    return Table([{_HEADS.get(name, name): _text(row, name) for name in columns} for row in rows])
+    return Table([{HEADS.get(name, name): _text(row, name) for name in columns} for row in rows])
 
 
 def claims_table(rows):
@@ -53,7 +53,7 @@ def claims_table(rows):
     return Table(shown)
 
 
-_HEADS = {
+HEADS = {
     "accuracy": "accuracy (%)",
     "asr": "attack success rate (%)",
     "loss": "loss (cross-entropy)",
@@ -66,10 +66,29 @@ _HEADS = {
     "degenerate": "degenerate (%): over 95 % or under 5 % background",
     "passes": "forward and backward passes per image",
     "seconds": "seconds, with validation",
+    "area": "background's area (%)",
+    "area_equal": "equal area (%)",
+    "asr_background": "ASR background (%)",
+    "asr_foreground": "ASR foreground (%)",
+    "asr_difference": "ASR background − foreground (points)",
+    "asr_difference_equal": "the same at equal area (points)",
+    "rfs": "RFS, −1 to 1",
+    "energy_ratio": "gradient energy ratio",
+    "mixed_same": "Mixed-Same (%)",
+    "mixed_rand": "Mixed-Rand (%)",
+    "bg_gap": "BG-Gap (points)",
+    "worst_group": "worst group (%)",
+    "only_fg": "Only-FG (%)",
+    "only_bg_b": "Only-BG-B (%)",
+    "only_bg_t": "Only-BG-T (%)",
+    "no_fg": "No-FG (%)",
 }
 
-_SHARES = ("accuracy", "asr", "clipped", "background_mean", "degenerate")
-_DIGITS = {"psnr": 1, "passes": 1, "seconds": 0}
+_SHARES = ("accuracy", "asr", "clipped", "background_mean", "degenerate", "area")
+_SHARES += ("asr_background", "asr_foreground", "asr_difference", "asr_background_equal", "asr_foreground_equal")
+_SHARES += ("asr_difference_equal", "area_equal", "accuracy_background_noise", "accuracy_foreground_noise")
+_SHARES += ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")
+_DIGITS = {"psnr": 1, "passes": 1, "seconds": 0, "rfs": 2, "energy_ratio": 2, "correlation": 2}
 
 
 def _text(row, name):

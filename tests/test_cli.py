@@ -13,7 +13,7 @@ import pytest
 from locadv_tf import cli, reports, sweeps
 
 
-@pytest.mark.parametrize("command", [[], ["report"], ["sweep"], ["collect"], ["bench"]])
+@pytest.mark.parametrize("command", [[], ["report"], ["sweep"], ["collect"], ["challenge"], ["bench"]])
 def test_help_is_complete(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([*command, "--help"])
@@ -38,6 +38,7 @@ def test_help_is_complete(command, capsys):
         (["sweep", "-p", "seed", "3"], "'seed' is what the sweep goes through"),
         (["sweep", "--workers", "0"], "--workers 0: expected at least one"),
         (["collect", "nowhere"], "no finished report"),
+        (["challenge", "--correlations", "2"], "correlations=2.0 is out of range"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, message, capsys, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from locadv_tf import claims, reports
-from locadv_tf.collected import collect
+from locadv_tf.collected import RELIANCE, collect
 
 ACCURACY = {"natural": 0.5, "LAT": 0.9}
 
@@ -25,7 +25,13 @@ def write_report(folder, *, seed, trainings=("natural", "LAT"), eps=0.1, **param
         rows.append(attacked | {"accuracy": ACCURACY[model] + seed / 100, "loss": 1.0, "asr": asr})
     asked = {"dataset": "digits", "train_limit": None, "epochs": 1, "seed": seed, "eps": None, "share": 0.5}
     asked |= {"eps_multiples": [0.5, 1.0], "trainings": list(trainings)} | parameters
-    reports.write_metrics(folder, parameters=asked, results={"eps": eps, "rows": rows, "claims": []})
+    results = {"eps": eps, "rows": rows, "claims": []}
+    if seed != 1:  # a report of an earlier version has no measures of reliance
+        measures = dict.fromkeys(RELIANCE, seed / 10) | {"rfs": None}
+        results["reliance"] = [
+            {"model": model, "source": source} | measures for model in trainings for source in ("own", "random")
+        ]
+    reports.write_metrics(folder, parameters=asked, results=results)
 
 
 def test_the_table_has_means_and_intervals_over_seeds(tmp_path):
@@ -46,6 +52,14 @@ def test_the_table_has_means_and_intervals_over_seeds(tmp_path):
     page = (tmp_path / "collected.html").read_text()
     assert "25.5/255" in page and "supported" in page and "NaN" not in page
     assert pd.read_csv(tmp_path / "claims.csv").shape == verdicts.shape
+    measures = pd.read_csv(tmp_path / "reliance.csv")
+    measures = measures[measures.model == "LAT"].reset_index()
+    assert list(measures.source) == ["own", "random"] and list(measures.seeds) == [2, 2]
+    low, high = stats.t.interval(0.95, 1, loc=0.1, scale=0.1)  # seeds 0 and 2: 0 and 0.2
+    np.testing.assert_allclose(
+        measures.loc[0, ["energy_ratio", "energy_ratio_low", "energy_ratio_high"]].astype(float), [0.1, low, high]
+    )
+    assert measures.rfs.isna().all() and "Reliance on the background" in page
 
 
 def test_a_report_for_each_training_makes_the_same_tables_as_one_for_all(tmp_path):

@@ -107,6 +107,18 @@ def test_seeds_splits_and_limit():
     np.testing.assert_array_equal(train.labels, np.tile(reading.read_images("digits", "train")[1], 8))
 
 
+@pytest.mark.parametrize("background", [0, 7])
+def test_one_class_of_background_for_all_and_no_digit_on_it(background):
+    told = composite("test", background=background, seed=2)
+    assert (told.background_labels == background).all()
+    alone = composite("test", background=background, paste=False, seed=2)
+    np.testing.assert_array_equal(alone.masks, told.masks)
+    np.testing.assert_array_equal(alone.labels, told.labels)
+    digit = np.broadcast_to(told.masks == 0, told.images.shape)
+    np.testing.assert_array_equal(alone.images[~digit], told.images[~digit])
+    assert (alone.images != told.images)[digit].mean() > 0.9
+
+
 def test_the_digit_stands_out():
     for image, mask in zip(whole(0).images[:500], whole(0).masks[:500, ..., 0], strict=True):
         grey = image @ np.array([0.299, 0.587, 0.114]) / 255
@@ -140,6 +152,7 @@ def test_colours_do_not_give_the_class_away_but_patterns_do():
         ({"correlation": 1.5}, "correlation=1.5 is out of range"),
         ({"correlation": "high"}, "correlation='high' is out of range"),
         ({"digits": "svhn"}, "digits='svhn' is unknown; expected one of 'digits', 'mnist'"),
+        ({"background": 10}, "background=10 is unknown; expected one of None, 0, 1,"),
         ({"backgrounds": "noise"}, "backgrounds='noise' is unknown; expected one of 'textures', 'cifar10'"),
         ({"split": "dev"}, "split='dev' is unknown"),
         ({"split": "test[:401]"}, "reaches beyond the 400 images"),

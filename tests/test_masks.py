@@ -265,6 +265,25 @@ def test_random_depends_on_the_position_in_the_data_set_only(mask, start, smooth
     np.testing.assert_array_equal(whole[start:], part)
 
 
+@bounded
+@given(mask=mask_batches(), seed=st.integers(0, 100), smoothness=st.sampled_from([0.0, 1.5]))
+def test_random_stays_within_and_takes_all_where_there_is_no_more_room(mask, seed, smoothness):
+    half = mask.copy()
+    half[:, ::2] = 0
+    control = masks.random(half, seed=seed, smoothness=smoothness, within=mask)
+    assert not (control * (1 - mask)).any()
+    np.testing.assert_array_equal(control.sum(axis=(1, 2, 3)), half.sum(axis=(1, 2, 3)))
+    np.testing.assert_array_equal(masks.random(mask, seed=seed, smoothness=smoothness, within=mask), mask)
+
+
+def test_random_needs_room():
+    mask = masks.center(np.zeros((1, 8, 8, 1), "float32"))
+    with pytest.raises(ValueError, match="more pixels than within leaves it"):
+        masks.random(mask, within=1 - mask)
+    with pytest.raises(ValueError, match="within has shape"):
+        masks.random(mask, within=mask[:, :4])
+
+
 def test_random_differs_between_seeds_and_positions():
     mask = masks.center(np.zeros((2, 16, 16, 1), "float32"))
     one, other = masks.random(mask, seed=0), masks.random(mask, seed=1)

@@ -30,6 +30,16 @@ ROWS = [row(EVIL, "background", EPS, 48), row(EVIL, "full", EPS, 18), row("LAT",
 OVER_EPS = [
     row(model, "full", eps, right) for model, eps, right in [(EVIL, 0.1, 20), (EVIL, 0.0, 98), ("LAT", 0.1, 90)]
 ]
+PANELS = {
+    "bg_gap": plotting.Panel("BG-Gap (points)", 100, None, -0.9, 0.9),
+    "rfs": plotting.Panel("RFS", 1, 0, -1, 1),
+    "mixed_rand": plotting.Panel("Mixed-Rand (%)", 100, None, 0, 1),
+}
+OVER_CORRELATION = [
+    {"training": name, "correlation": c, "bg_gap": gap, "bg_gap_low": gap - 0.1, "bg_gap_high": gap + 0.1,
+     "rfs": rfs, "rfs_low": None, "rfs_high": None, "mixed_rand": 0.9, "mixed_rand_low": 0.8, "mixed_rand_high": 1.7}
+    for name, c, gap, rfs in [(EVIL, 1.0, 0.5, -0.25), (EVIL, 0.0, 0.0, 0.0), ("LAT", 1.0, 0.3, None)]
+]  # fmt: skip
 STEPS = [{"x": IMAGES[0] + 0.01 * k, "loss": 0.5 * k, "confidence": 0.9 - 0.1 * k} for k in range(5)]
 CASES = [
     {
@@ -64,6 +74,7 @@ PICTURES = {
     "batch_schedules": lambda: plotting.batch_schedules(SCHEDULES, title="t"),
     "accuracy_bars": lambda: plotting.accuracy_bars(ROWS, title="t"),
     "accuracy_over_eps": lambda: plotting.accuracy_over_eps(OVER_EPS, title="t"),
+    "over_correlation": lambda: plotting.over_correlation(OVER_CORRELATION, PANELS, title="t"),
     "training_curves": lambda: plotting.training_curves(HISTORIES, title="t"),
 }
 
@@ -144,6 +155,8 @@ def texts(figure):
         ("accuracy_bars", "accuracy (%)"),
         ("attack_steps", "iteration k"),
         ("training_curves", "epoch"),
+        ("over_correlation", "BG-Gap (points)"),
+        ("over_correlation", "correlation"),
     ],
 )
 def test_units_are_written_down(name, expected):
@@ -255,6 +268,21 @@ def test_bars_are_in_per_cent_with_their_intervals():
     np.testing.assert_allclose(bars[0].lines[2][0].get_segments()[0][:, 1], [low, high])
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["background", "full"]
     assert "background 48 %, full 18 %" in picture.alt and "LAT: background 96 %" in picture.alt
+
+
+def test_over_correlation_has_a_panel_per_quantity_and_an_interval_where_there_is_one():
+    picture = PICTURES["over_correlation"]()
+    gap, rfs, rand = picture.figure.axes
+    evil, lat = (one for one in gap.containers if isinstance(one, ErrorbarContainer))
+    np.testing.assert_allclose(evil.lines[0].get_ydata(), [0, 50])  # in the order of the correlation, in points
+    np.testing.assert_allclose(evil.lines[0].get_xdata(), [0, 1], atol=0.02)
+    np.testing.assert_allclose(lat.lines[2][0].get_segments()[0][:, 1], [20, 40])
+    evil, lat = (one for one in rfs.containers if isinstance(one, ErrorbarContainer))
+    np.testing.assert_allclose(evil.lines[0].get_ydata(), [0, -0.25])
+    np.testing.assert_allclose(evil.lines[2][0].get_segments()[1][:, 1], [-0.25, -0.25])
+    assert len(lat.lines[0].get_ydata()) == 0 and f"BG-Gap (points), {EVIL}: 0 at 0, 50 at 1" in picture.alt
+    assert gap.get_ylim() == rand.get_ylim() != rfs.get_ylim() and "RFS, LAT" not in picture.alt
+    assert -20 < gap.get_ylim()[0] < -10 and 100 < gap.get_ylim()[1] < 110  # an interval up to 170 % ends there
 
 
 @pytest.mark.parametrize("right", [0, 500])
