@@ -1,0 +1,328 @@
+"""`locadv course`: releases, checks and grades the assignments of `notebooks/assignments`, with nbgrader's own commands.
+
+A course is a folder with nbgrader's usual layout (source, release, submitted, autograded, feedback, gradebook.db), so
+that whatever is not here, the formgrader for one, is a command of nbgrader inside it. What became of a submission is
+read from the gradebook: nbgrader's exit codes do not tell.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from locadv_tf import checks, reports
+
+KIT = reports.NOTEBOOKS / "assignments"
+SECONDS = 1200  # for one submission: a dozen cells that all run into the limit of nbgrader_config.py, and some
+MEMORY = 16  # GB of address space for one submission
+DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
+
+
+def assignments():
+    """The names of the kit's assignments, in order.
+
+    Example:
+        >>> assignments()
+        ['1_background', '2_attack', '3_training', '4_defence']
+    """
+    return sorted(path.stem for path in KIT.glob("source/*/*.ipynb"))
+
+
+def release(course, names=(), *, year=None, due=None):
+    """Builds the versions for the students, in `release/` of the course's folder.
+
+    The sources are copied from the kit once, so that they may be edited in the course's folder.
+
+    Args:
+        course: the course's folder; made if it is not there.
+        names: assignments; none: all.
+        year: what the students' personal numbers follow from, beside their ids; None leaves it as it is.
+        due: a date as nbgrader takes it, `"2027-01-31 18:00 UTC"` say; None: as it is.
+
+    Returns:
+        The paths of the released notebooks.
+
+    Raises:
+        ValueError: for an unknown assignment, or where nbgrader refuses.
+    """
+    course, names = Path(course), _known(names)
+    if year is not None:
+        checks.count(year, name="year")
+    course.mkdir(parents=True, exist_ok=True)
+    if not (course / "nbgrader_config.py").exists():
+        shutil.copy(KIT / "nbgrader_config.py", course)
+    for name in names:
+        path = course / "source" / name / f"{name}.ipynb"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(KIT / "source" / name / f"{name}.ipynb", path)
+        if year is not None:
+            notebook = nbformat.read(path, as_version=4)
+            for cell in notebook.cells:
+                cell.source = re.sub(r"^year = \d+$", f"year = {year}", cell.source, flags=re.MULTILINE)
+            nbformat.write(notebook, path)
+        if due is not None:
+            _nbgrader(course, "db", "assignment", "add", name, f"--duedate={due}")
+        _nbgrader(course, "generate_assignment", name, "--force")
+    return [course / "release" / name / f"{name}.ipynb" for name in names]
+
+
+def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=print):
+    """Grades a folder of submissions and writes the feedback, as HTML, to `feedback/` of the course's folder.
+
+    A submission is `STUDENT/ASSIGNMENT.ipynb` or `STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`. A `timestamp.txt` beside it
+    (`2027-01-31 17:59 UTC`) says when it was handed in; without one it is in time. Each is graded in a process of its
+    own, so that none can stop the others. One that was graded before and has not changed since is left as it is.
+
+    Args:
+        course: a folder in which the assignments were released.
+        folder: the submissions.
+        force: grade unchanged submissions anew, too.
+        seconds: after which a submission is stopped as a whole; `c.Execute.timeout` in nbgrader_config.py is for a cell.
+        memory: GB of address space that a submission may take, or None for no limit (as a GPU needs it).
+        log: called with a line of progress per submission.
+
+    Returns:
+        A row per submission: `student`, `assignment`, `marks`, `points` (the most there are), `ungraded` (points that
+        wait for a person), `seconds_late`, `penalty` and `problem` (None, or why it could not be graded).
+
+    Raises:
+        ValueError: for a course without releases, no submission, or names that nbgrader cannot take.
+    """
+    course, found = Path(course), _submissions(Path(course), Path(folder))
+    problems = {}
+    for (student, name), path in found.items():
+        if not _hand_in(course, student, name, path) and not force:
+            log(f"{student}, {name}: unchanged")
+            continue
+        problem = problems[student, name] = _autograde(course, student, name, seconds=seconds, memory=memory)
+        log(f"{student}, {name}: {problem or 'graded'}")
+    for name in sorted({name for _, name in found}):
+        with contextlib.suppress(ValueError):  # nothing to give feedback on: each row says why
+            _nbgrader(course, "generate_feedback", name, "--force")
+    return [row | {"problem": problems.get((row["student"], row["assignment"]))} for row in _marks(course, found)]
+
+
+def export(course, to):
+    """Writes everybody's marks from the gradebook to a CSV file, nbgrader's own; returns its path.
+
+    Raises:
+        ValueError: for a folder without a gradebook.
+    """
+    _gradebook_file(course)
+    to = Path(to).resolve()
+    to.parent.mkdir(parents=True, exist_ok=True)
+    _nbgrader(course, "export", f"--to={to}")
+    return to
+
+
+def check(names=(), *, log=print):
+    """Grades the reference solution and the released version, as it is, of each assignment.
+
+    Args:
+        names: assignments; none: all.
+        log: called with a line of progress per notebook.
+
+    Returns:
+        A row per assignment: `assignment`, `points`, `automatic` (those that need no person), `reference` and
+        `released` (marks), `leaks` (lines of solutions and hidden tests in the released version) and `ok`.
+    """
+    rows = []
+    for name in _known(names):
+        with tempfile.TemporaryDirectory() as scratch:
+            course, handed_in = Path(scratch) / "course", Path(scratch) / "submissions"
+            (released,) = release(course, [name])
+            source = KIT / "source" / name / f"{name}.ipynb"
+            for student, path in (("reference", source), ("released", released)):
+                (handed_in / student).mkdir(parents=True)
+                shutil.copy(path, handed_in / student)
+            reference, as_it_is = grade(course, handed_in, log=log)
+            row = {
+                "assignment": name,
+                "points": reference["points"],
+                "automatic": reference["points"] - reference["ungraded"],
+                "reference": reference["marks"],
+                "released": as_it_is["marks"],
+                "leaks": leaks(nbformat.read(source, as_version=4), nbformat.read(released, as_version=4)),
+            }
+        full = row["points"] == 100 and row["reference"] == row["automatic"] > 0
+        rows.append(row | {"ok": full and row["released"] == 0 and not row["leaks"]})
+    return rows
+
+
+def leaks(source, released):
+    """Lines of solutions and hidden tests that a released notebook still holds.
+
+    Args:
+        source, released: notebooks, as nbformat reads them.
+
+    Returns:
+        The lines, without those that the source shows elsewhere as well.
+    """
+    secret, shown = set(), set()
+    for cell in source.cells:
+        hidden = False
+        for line in cell.source.splitlines():
+            mark = re.search(DELIMITERS, line)
+            hidden = mark.group(1) == "BEGIN" if mark else hidden
+            (secret if hidden or mark else shown).add(line.strip())
+    left = {line.strip() for cell in released.cells for line in cell.source.splitlines()}
+    return sorted((secret - shown) & left)
+
+
+def isolated():
+    """Whether student code seems to run where it can do no harm: in a container, or where the instructor says so."""
+    marks = ("/.dockerenv", "/run/.containerenv")
+    return os.environ.get("LOCADV_ISOLATED") == "1" or any(map(os.path.exists, marks))
+
+
+def _known(names):
+    for name in names:
+        checks.choice(name, assignments(), name="assignment")
+    return list(names) or assignments()
+
+
+def _submissions(course, folder):
+    """The notebooks below a folder of submissions, as `{(student, assignment): path}`."""
+    names = [path.parent.name for path in sorted(course.glob("release/*/*.ipynb"))]
+    if not names:
+        raise ValueError(
+            f"{course} holds no released assignment; expected a folder in which `locadv course release` ran."
+        )
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; expected one with STUDENT/ASSIGNMENT.ipynb.")
+    found = {}
+    for path in sorted(folder.glob("*/*.ipynb")) + sorted(folder.glob("*/*/*.ipynb")):
+        if path.stem in names and path.parent.name in (path.stem, path.relative_to(folder).parts[0]):
+            found[path.relative_to(folder).parts[0], path.stem] = path
+    if not found:
+        raise ValueError(
+            f"{folder} holds no submission; expected STUDENT/ASSIGNMENT.ipynb with an assignment of {', '.join(names)}."
+        )
+    for student, _ in found:
+        if not re.fullmatch(r"[\w.@ -]+", student):
+            raise ValueError(f"the student's folder is called {student!r}; expected letters, digits and . _ - @ only.")
+    return found
+
+
+def _hand_in(course, student, name, path):
+    """Copies a submission to where nbgrader looks for it; whether it is new, changed or was never graded."""
+    here = course / "submitted" / student / name
+    here.mkdir(parents=True, exist_ok=True)
+    changed = not (course / "autograded" / student / name).exists()
+    for file in (path, path.with_name("timestamp.txt")):
+        copy = here / file.name
+        before, now = (part.read_bytes() if part.exists() else None for part in (copy, file))
+        changed |= before != now
+        if now is not None:
+            copy.write_bytes(now)
+        else:
+            copy.unlink(missing_ok=True)
+    return changed
+
+
+def _autograde(course, student, name, *, seconds, memory):
+    """Runs and marks one submission; returns None or, where that fails, why. It then has no marks."""
+    try:
+        _nbgrader(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
+        problem = None
+    except (TimeoutError, ValueError) as failure:
+        problem = str(failure)
+    done = course / "autograded" / student / name
+    if problem is None and (done / f"{name}.ipynb").exists():
+        return None
+    shutil.rmtree(done, ignore_errors=True)  # half of the way
+    with _gradebook(course) as book:
+        for notebook in book.update_or_create_submission(name, student).notebooks:
+            for cell in notebook.grades:  # those of an earlier submission would be no longer true
+                cell.auto_score, cell.needs_manual_grade = 0.0, True
+        book.db.commit()
+    return problem or f"not graded; {course / 'nbgrader.log'} says why"
+
+
+def _marks(course, found):
+    """What the gradebook says about submissions."""
+    with _gradebook(course) as book:
+        for student, name in found:
+            submission = book.find_submission(name, student)
+            grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+            yield {
+                "student": student,
+                "assignment": name,
+                "marks": submission.score,
+                "points": submission.max_score,
+                "ungraded": sum(grade.max_score for grade in grades if grade.needs_manual_grade),
+                "seconds_late": submission.total_seconds_late,
+                "penalty": submission.late_submission_penalty or 0.0,
+            }
+
+
+def _gradebook_file(course):
+    path = Path(course) / "gradebook.db"
+    if not path.exists():
+        raise ValueError(f"{path} is not there; expected a folder in which `locadv course release` ran.")
+    return path.resolve()
+
+
+def _gradebook(course):
+    from nbgrader.api import Gradebook
+
+    return Gradebook(f"sqlite:///{_gradebook_file(course)}")
+
+
+def _nbgrader(course, *arguments, seconds=None, memory=None):
+    """Runs a command of nbgrader in the course's folder and adds what it says to `nbgrader.log` there.
+
+    Raises:
+        ValueError: if nbgrader is not installed or exits with an error.
+        TimeoutError: if it takes too long; its kernel is stopped with it.
+    """
+    if importlib.util.find_spec("nbgrader") is None:
+        raise ValueError(
+            "nbgrader is not installed; expected the extra coursework: pip install 'locadv_tf[coursework]'."
+        )
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # nbgrader calls alembic
+    log = Path(course) / "nbgrader.log"
+    with log.open("a", encoding="utf-8") as file:
+        print("$ nbgrader", *arguments, file=file, flush=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nbgrader", *arguments],
+            cwd=course,
+            env=os.environ | {"PATH": beside, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            preexec_fn=None if memory is None else lambda: _limit_memory(memory),
+        )
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            _stop(process)
+            raise TimeoutError(f"stopped after {seconds:g} s") from None
+        except BaseException:  # Ctrl-C: no kernel is left behind
+            _stop(process)
+            raise
+    if status:
+        raise ValueError(f"`nbgrader {' '.join(arguments)}` failed; {log} says why.")
+
+
+def _limit_memory(gigabytes):
+    import resource  # not on Windows, where this is not called
+
+    resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * 2**30),) * 2)
+
+
+def _stop(process):
+    process.send_signal(signal.SIGTERM)  # nbgrader then stops its kernel; a kernel without a parent ends by itself
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
