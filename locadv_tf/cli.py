@@ -201,7 +201,8 @@ def _course_grade(arguments):
         notes = [f"{row['ungraded']:g} more to be marked by hand"] if row["ungraded"] else []
         notes += [f"{row['seconds_late'] / 3600:.1f} h late, minus {row['penalty']:g}"] if row["seconds_late"] else []
         notes += [row["problem"]] if row["problem"] else []
-        print(f"{row['student']}, {row['assignment']}: {'; '.join([f'{row["marks"]:g} of {row["points"]:g}', *notes])}")
+        marks = f"{row['marks']:g} of {row['points']:g}"
+        print(f"{row['student']}, {row['assignment']}: {'; '.join([marks, *notes])}")
     print(_shown(os.path.join(arguments.course, "feedback")))
     return 1 if any(row["problem"] for row in rows) else 0
 

@@ -1,4 +1,4 @@
-"""`locadv course`: releases, checks and grades the assignments of `notebooks/assignments`, with nbgrader's own commands.
+"""`locadv course`: releases, checks and grades the assignments of `notebooks/assignments` with nbgrader's commands.
 
 A course is a folder with nbgrader's usual layout (source, release, submitted, autograded, feedback, gradebook.db), so
 that whatever is not here, the formgrader for one, is a command of nbgrader inside it. What became of a submission is
@@ -86,7 +86,7 @@ def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=pr
         course: a folder in which the assignments were released.
         folder: the submissions.
         force: grade unchanged submissions anew, too.
-        seconds: after which a submission is stopped as a whole; `c.Execute.timeout` in nbgrader_config.py is for a cell.
+        seconds: after which a submission is stopped as a whole; nbgrader_config.py has the limit for a cell.
         memory: GB of address space that a submission may take, or None for no limit (as a GPU needs it).
         log: called with a line of progress per submission.
 
