@@ -299,8 +299,12 @@ def _nbgrader(course, *arguments, seconds=None, memory=None):
             env=os.environ | {"PATH": beside, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
             stdout=file,
             stderr=subprocess.STDOUT,
-            preexec_fn=None if memory is None else lambda: _limit_memory(memory),
         )
+        if memory is not None and sys.platform == "linux":  # elsewhere the system does not enforce it
+            import resource
+
+            # From outside, and not before the program starts: forking a process with TensorFlow's threads may deadlock.
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (int(memory * 2**30),) * 2)
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -311,12 +315,6 @@ def _nbgrader(course, *arguments, seconds=None, memory=None):
             raise
     if status:
         raise ValueError(f"`nbgrader {' '.join(arguments)}` failed; {log} says why.")
-
-
-def _limit_memory(gigabytes):
-    import resource  # not on Windows, where this is not called
-
-    resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * 2**30),) * 2)
 
 
 def _stop(process):
