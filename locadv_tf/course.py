@@ -23,6 +23,10 @@ from locadv_tf import checks, reports
 KIT = reports.NOTEBOOKS / "assignments"
 SECONDS = 1200  # for one submission: a dozen cells that all run into the limit of nbgrader_config.py, and some
 MEMORY = 16  # GB of address space for one submission
+NOT_ISOLATED = (
+    "Warning: student code runs now, as you and on this machine. Do that in a container or as a throw-away user, "
+    "without a network: docs/instructors.md says how (and LOCADV_ISOLATED=1 that you did)."
+)
 DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
 
 
@@ -88,7 +92,7 @@ def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=pr
         force: grade unchanged submissions anew, too.
         seconds: after which a submission is stopped as a whole; nbgrader_config.py has the limit for a cell.
         memory: GB of address space that a submission may take, or None for no limit (as a GPU needs it).
-        log: called with a line of progress per submission.
+        log: called with a line of progress per submission, and with a warning where `isolated` sees no container.
 
     Returns:
         A row per submission: `student`, `assignment`, `marks`, `points` (the most there are), `ungraded` (points that
@@ -98,6 +102,8 @@ def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=pr
         ValueError: for a course without releases, no submission, or names that nbgrader cannot take.
     """
     course, found = Path(course), _submissions(Path(course), Path(folder))
+    if not isolated():
+        log(NOT_ISOLATED)
     problems = {}
     for (student, name), path in found.items():
         if not _hand_in(course, student, name, path) and not force:

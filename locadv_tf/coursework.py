@@ -63,17 +63,18 @@ def expect_equal(got, expected, what, *, look, atol=0.0):
           got       1 of 2 values differ, by up to 0.5: [1, 2.5]
           look at   the second entry
     """
-    expected = np.asarray(expected)
+    expected = np.asarray(expected, float)
     try:
-        values = np.asarray(got)
-        differing = ~(np.abs(values.astype(float) - expected.astype(float)) <= atol)
-    except (TypeError, ValueError):  # no numbers, or a shape that does not even broadcast
+        values = None if got is None else np.asarray(got, float)
+    except (TypeError, ValueError):  # no numbers
         values = None
     if values is None or values.shape != expected.shape:
         found = f"{type(got).__name__} of shape {getattr(got, 'shape', None)}" if np.ndim(expected) else repr(got)
         wanted = f"numbers of shape {expected.shape}" if np.ndim(expected) else _listed(expected)
         return expect(False, what, expected=wanted, got=found, look=look)
-    worst = np.abs(values.astype(float) - expected.astype(float))[differing].max(initial=0)
+    difference = np.abs(values - expected)
+    differing = ~(difference <= atol)  # so written that NaN differs
+    worst = difference[differing].max(initial=0)
     within = f"values within {atol:g} of " if atol else ""
     expect(
         not differing.any(),
@@ -116,7 +117,7 @@ def personal_seed(student, *, year):
 
 def _listed(values):
     flat = np.ravel(values)
-    shown = ", ".join(f"{value:.4g}" if np.isreal(value) else repr(value) for value in flat[:4])
+    shown = ", ".join(f"{value:.4g}" for value in flat[:4])
     if np.ndim(values) == 0:
         return shown
     return f"[{shown}{', …' if flat.size > 4 else ''}]"

@@ -5,7 +5,7 @@ import re
 
 import nbformat
 import pytest
-from conftest import STUDENTS
+from handed_in import STUDENTS
 from wrong import WRONG
 
 from locadv_tf import course

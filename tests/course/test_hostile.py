@@ -4,7 +4,7 @@ import copy
 
 import nbformat
 import pytest
-from conftest import Course
+from handed_in import Course
 from nbgrader.api import Gradebook
 
 LOOP = "while turned_background is None:\n    pass"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import Course
+from handed_in import Course
 from nbgrader.api import Gradebook
 
 from locadv_tf import course
