@@ -69,7 +69,11 @@ def expect_equal(got, expected, what, *, look, atol=0.0):
     except (TypeError, ValueError):  # no numbers
         values = None
     if values is None or values.shape != expected.shape:
-        found = f"{type(got).__name__} of shape {getattr(got, 'shape', None)}" if np.ndim(expected) else repr(got)
+        found = (
+            f"{type(got).__name__}{'' if values is None else f' of shape {values.shape}'}"
+            if np.ndim(expected)
+            else repr(got)
+        )
         wanted = f"numbers of shape {expected.shape}" if np.ndim(expected) else _listed(expected)
         return expect(False, what, expected=wanted, got=found, look=look)
     difference = np.abs(values - expected)

@@ -126,3 +126,10 @@ def test_locadv_course_grades_the_same_folder(tmp_path):
     with path.open() as file:
         (exported,) = csv.DictReader(file)
     assert (exported["student_id"], float(exported["score"])) == ("1234567", 80)
+
+
+def test_check_says_what_it_found():
+    (row,) = course.check([NAME], log=lambda line: None)
+    assert row == {
+        "assignment": NAME, "points": 100, "automatic": 85, "reference": 85, "released": 0, "leaks": [], "ok": True,
+    }  # fmt: skip
