@@ -8,7 +8,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import course, reports, sweeps
+from locadv_tf import course, grader, reports, sweeps
 
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
@@ -92,11 +92,11 @@ def _course_commands(commands):
     _course_folder(command)
     command.add_argument("--force", action="store_true", help="grade unchanged submissions anew, too")
     command.add_argument(
-        "--seconds", type=float, default=course.SECONDS, help=f"limit for a submission (default: {course.SECONDS})"
+        "--seconds", type=float, default=grader.SECONDS, help=f"limit for a submission (default: {grader.SECONDS})"
     )
     command.add_argument(
-        "--memory", type=float, default=course.MEMORY, metavar="GB",
-        help=f"address space for a submission; 0: no limit, as a GPU needs it (default: {course.MEMORY})",
+        "--memory", type=float, default=grader.MEMORY, metavar="GB",
+        help=f"address space for a submission; 0: no limit, as a GPU needs it (default: {grader.MEMORY})",
     )  # fmt: skip
 
     command = _command(steps, "export", _course_export, "write everybody's marks to a CSV file")

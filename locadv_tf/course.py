@@ -6,27 +6,16 @@ read from the gradebook: nbgrader's exit codes do not tell.
 """
 
 import contextlib
-import importlib.util
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
 
-from locadv_tf import checks, reports
+from locadv_tf import checks, grader, reports
 
 KIT = reports.NOTEBOOKS / "assignments"
-SECONDS = 1200  # for one submission: a dozen cells that all run into the limit of nbgrader_config.py, and some
-MEMORY = 16  # GB of address space for one submission
-NOT_ISOLATED = (
-    "Warning: student code runs now, as you and on this machine. Do that in a container or as a throw-away user, "
-    "without a network: docs/instructors.md says how (and LOCADV_ISOLATED=1 that you did)."
-)
 DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
 
 
@@ -74,12 +63,12 @@ def release(course, names=(), *, year=None, due=None):
                 cell.source = re.sub(r"^year = \d+$", f"year = {year}", cell.source, flags=re.MULTILINE)
             nbformat.write(notebook, path)
         if due is not None:
-            _nbgrader(course, "db", "assignment", "add", name, f"--duedate={due}")
-        _nbgrader(course, "generate_assignment", name, "--force")
+            grader.run(course, "db", "assignment", "add", name, f"--duedate={due}")
+        grader.run(course, "generate_assignment", name, "--force")
     return [course / "release" / name / f"{name}.ipynb" for name in names]
 
 
-def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=print):
+def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.MEMORY, log=print):
     """Grades a folder of submissions and writes the feedback, as HTML, to `feedback/` of the course's folder.
 
     A submission is `STUDENT/ASSIGNMENT.ipynb` or `STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`. A `timestamp.txt` beside it
@@ -92,7 +81,7 @@ def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=pr
         force: grade unchanged submissions anew, too.
         seconds: after which a submission is stopped as a whole; nbgrader_config.py has the limit for a cell.
         memory: GB of address space that a submission may take, or None for no limit (as a GPU needs it).
-        log: called with a line of progress per submission, and with a warning where `isolated` sees no container.
+        log: called with a line of progress per submission, and a warning where `grader.isolated` is false.
 
     Returns:
         A row per submission: `student`, `assignment`, `marks`, `points` (the most there are), `ungraded` (points that
@@ -102,8 +91,8 @@ def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=pr
         ValueError: for a course without releases, no submission, or names that nbgrader cannot take.
     """
     course, found = Path(course), _submissions(Path(course), Path(folder))
-    if not isolated():
-        log(NOT_ISOLATED)
+    if not grader.isolated():
+        log(grader.NOT_ISOLATED)
     problems = {}
     for (student, name), path in found.items():
         if not _hand_in(course, student, name, path) and not force:
@@ -113,7 +102,7 @@ def grade(course, folder, *, force=False, seconds=SECONDS, memory=MEMORY, log=pr
         log(f"{student}, {name}: {problem or 'graded'}")
     for name in sorted({name for _, name in found}):
         with contextlib.suppress(ValueError):  # nothing to give feedback on: each row says why
-            _nbgrader(course, "generate_feedback", name, "--force")
+            grader.run(course, "generate_feedback", name, "--force")
     return [row | {"problem": problems.get((row["student"], row["assignment"]))} for row in _marks(course, found)]
 
 
@@ -123,10 +112,10 @@ def export(course, to):
     Raises:
         ValueError: for a folder without a gradebook.
     """
-    _gradebook_file(course)
+    grader.gradebook_file(course)
     to = Path(to).resolve()
     to.parent.mkdir(parents=True, exist_ok=True)
-    _nbgrader(course, "export", f"--to={to}")
+    grader.run(course, "export", f"--to={to}")
     return to
 
 
@@ -184,12 +173,6 @@ def leaks(source, released):
     return sorted((secret - shown) & left)
 
 
-def isolated():
-    """Whether student code seems to run where it can do no harm: in a container, or where the instructor says so."""
-    marks = ("/.dockerenv", "/run/.containerenv")
-    return os.environ.get("LOCADV_ISOLATED") == "1" or any(map(os.path.exists, marks))
-
-
 def _known(names):
     for name in names:
         checks.choice(name, assignments(), name="assignment")
@@ -238,7 +221,7 @@ def _hand_in(course, student, name, path):
 def _autograde(course, student, name, *, seconds, memory):
     """Runs and marks one submission; returns None or, where that fails, why. It then has no marks."""
     try:
-        _nbgrader(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
+        grader.run(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
         problem = None
     except (TimeoutError, ValueError) as failure:
         problem = str(failure)
@@ -246,7 +229,7 @@ def _autograde(course, student, name, *, seconds, memory):
     if problem is None and (done / f"{name}.ipynb").exists():
         return None
     shutil.rmtree(done, ignore_errors=True)  # half of the way
-    with _gradebook(course) as book:
+    with grader.gradebook(course) as book:
         for notebook in book.update_or_create_submission(name, student).notebooks:
             for cell in notebook.grades:  # those of an earlier submission would be no longer true
                 cell.auto_score, cell.needs_manual_grade = 0.0, True
@@ -256,7 +239,7 @@ def _autograde(course, student, name, *, seconds, memory):
 
 def _marks(course, found):
     """What the gradebook says about submissions."""
-    with _gradebook(course) as book:
+    with grader.gradebook(course) as book:
         for student, name in found:
             submission = book.find_submission(name, student)
             grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
@@ -269,64 +252,3 @@ def _marks(course, found):
                 "seconds_late": submission.total_seconds_late,
                 "penalty": submission.late_submission_penalty or 0.0,
             }
-
-
-def _gradebook_file(course):
-    path = Path(course) / "gradebook.db"
-    if not path.exists():
-        raise ValueError(f"{path} is not there; expected a folder in which `locadv course release` ran.")
-    return path.resolve()
-
-
-def _gradebook(course):
-    from nbgrader.api import Gradebook
-
-    return Gradebook(f"sqlite:///{_gradebook_file(course)}")
-
-
-def _nbgrader(course, *arguments, seconds=None, memory=None):
-    """Runs a command of nbgrader in the course's folder and adds what it says to `nbgrader.log` there.
-
-    Raises:
-        ValueError: if nbgrader is not installed or exits with an error.
-        TimeoutError: if it takes too long; its kernel is stopped with it.
-    """
-    if importlib.util.find_spec("nbgrader") is None:
-        raise ValueError(
-            "nbgrader is not installed; expected the extra coursework: pip install 'locadv_tf[coursework]'."
-        )
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # nbgrader calls alembic
-    log = Path(course) / "nbgrader.log"
-    with log.open("a", encoding="utf-8") as file:
-        print("$ nbgrader", *arguments, file=file, flush=True)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nbgrader", *arguments],
-            cwd=course,
-            env=os.environ | {"PATH": beside, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        if memory is not None and sys.platform == "linux":  # elsewhere the system does not enforce it
-            import resource
-
-            # From outside, and not before the program starts: forking a process with TensorFlow's threads may deadlock.
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (int(memory * 2**30),) * 2)
-        try:
-            status = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            _stop(process)
-            raise TimeoutError(f"stopped after {seconds:g} s") from None
-        except BaseException:  # Ctrl-C: no kernel is left behind
-            _stop(process)
-            raise
-    if status:
-        raise ValueError(f"`nbgrader {' '.join(arguments)}` failed; {log} says why.")
-
-
-def _stop(process):
-    process.send_signal(signal.SIGTERM)  # nbgrader then stops its kernel; a kernel without a parent ends by itself
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

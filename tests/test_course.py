@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from locadv_tf import cli, course
+from locadv_tf import cli, course, grader
 
 NAME = "1_background"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "instructors.md"
@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs" / "instructors.md"
 @pytest.fixture
 def released(tmp_path, monkeypatch):
     """A course with the release of one assignment, as far as this module needs it; nbgrader is not run."""
-    monkeypatch.setattr(course, "_nbgrader", lambda *arguments, **limits: None)
+    monkeypatch.setattr(grader, "run", lambda *arguments, **limits: None)
     path = tmp_path / "course" / "release" / NAME / f"{NAME}.ipynb"
     path.parent.mkdir(parents=True)
     path.write_text("{}")
@@ -93,25 +93,25 @@ def test_leaks_are_lines_that_only_the_solution_has():
 
 def test_a_command_that_takes_too_long_is_stopped(tmp_path):
     with pytest.raises(TimeoutError, match="stopped after"):
-        course._nbgrader(tmp_path, "--help", seconds=0.01)
+        grader.run(tmp_path, "--help", seconds=0.01)
 
 
 def test_a_command_that_fails_names_the_log(tmp_path):
     with pytest.raises(ValueError, match=r"nbgrader\.log says why"):
-        course._nbgrader(tmp_path, "autograde", "unknown")
+        grader.run(tmp_path, "autograde", "unknown")
     assert "$ nbgrader autograde unknown" in (tmp_path / "nbgrader.log").read_text()
 
 
 @pytest.mark.parametrize("value", ["1", ""])
 def test_it_warns_where_student_code_could_do_harm(value, released, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCADV_ISOLATED", value)
-    monkeypatch.setattr(course.os.path, "exists", lambda path: False)
+    monkeypatch.setattr(grader.os.path, "exists", lambda path: False)
     monkeypatch.setattr(course, "_hand_in", lambda *arguments: False)
     monkeypatch.setattr(course, "_marks", lambda *arguments: [])
     submit(tmp_path / "in", "ada", f"{NAME}.ipynb")
     lines = []
     course.grade(released, tmp_path / "in", log=lines.append)
-    assert [line for line in lines if "student code runs now" in line] == ([] if value else [course.NOT_ISOLATED])
+    assert [line for line in lines if "student code runs now" in line] == ([] if value else [grader.NOT_ISOLATED])
 
 
 @pytest.mark.parametrize("problem", [None, "stopped after 6 s"])

@@ -1,6 +1,9 @@
 """What must not stop the others: an endless loop, a deleted test, noise on stderr, a dead kernel, a damaged file."""
 
 import copy
+import os
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -47,6 +50,23 @@ def hostile(tmp_path_factory):
     there.submit("g.reference", there.source)
     there.grade()
     return there
+
+
+def ended(folder, seconds=20):
+    """Whether no process works below a folder any more, after a while; always true where there is no /proc."""
+    for _ in range(10 * seconds):
+        places = [path for link in Path("/proc").glob("[0-9]*/cwd") if (path := read_link(link))]
+        if not [path for path in places if path.startswith(str(folder))]:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def read_link(link):
+    try:
+        return os.readlink(link)
+    except OSError:  # the process has ended, or is somebody else's
+        return None
 
 
 def lost(there, student):
@@ -96,5 +116,6 @@ def test_a_submission_is_stopped_as_a_whole(hostile):
     hostile.grade(seconds=6, force=True)
     assert hostile.rows["g.reference"]["problem"] == "stopped after 6 s"
     assert hostile.rows["g.reference"]["marks"] == 0
+    assert ended(hostile.folder)
     with Gradebook(f"sqlite:///{hostile.folder / 'gradebook.db'}") as book:
         assert book.find_submission("2_attack", "c.noisy").score == 85  # nobody else's marks were touched
