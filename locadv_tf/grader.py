@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SECONDS = 1200  # for one submission: a dozen cells that all run into the limit of nbgrader_config.py, and some
+SECONDS = 1800  # for one submission: a dozen cells that all run into the limit of nbgrader_config.py, and some
 MEMORY = 16  # GB of address space for one submission
 NOT_ISOLATED = (
     "Warning: student code runs now, as you and on this machine. Do that in a container or as a throw-away user, "

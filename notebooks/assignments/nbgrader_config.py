@@ -19,7 +19,7 @@ c = get_config()  # noqa: F821 (nbgrader defines it)
 c.CourseDirectory.course_id = "locadv_tf"
 
 # An endless loop costs its cell this many seconds and its marks; the cells after it still run.
-c.Execute.timeout = 60
+c.Execute.timeout = 120
 c.Execute.interrupt_on_timeout = True
 
 # A deleted test cell comes back before grading, at its place.

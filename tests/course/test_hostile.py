@@ -18,7 +18,7 @@ def hostile(tmp_path_factory):
     """Assignment 2 with submissions that go wrong in every way but the usual one, graded in one go."""
     there = Course(tmp_path_factory.mktemp("hostile"), "2_attack")
     config = there.folder / "nbgrader_config.py"
-    config.write_text(config.read_text().replace("c.Execute.timeout = 60", "c.Execute.timeout = 40"))
+    config.write_text(config.read_text().replace("c.Execute.timeout = 120", "c.Execute.timeout = 60"))
 
     endless = copy.deepcopy(there.source)
     there.cell("numbers", endless).source = f"turned_background = hardest_hit = None\n{LOOP}"
