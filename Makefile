@@ -6,13 +6,17 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test bench lint lab clean
+.PHONY: report test test-course bench lint lab clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
+
+# Every assignment, handed in rightly and wrongly, through nbgrader: minutes.
+test-course: $(READY)
+	$(BIN)/python -m pytest tests/course
 
 # The peers are no part of the environment until they are asked for.
 bench: $(READY)

@@ -1,4 +1,4 @@
-"""`locadv`: a thin front on reports and sweeps. The last line on stdout is the path of what was made."""
+"""`locadv`: a thin front on reports, sweeps and courses. The last line on stdout is the path of what was made."""
 
 import argparse
 import concurrent.futures
@@ -11,7 +11,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import challenge, challenge_report, colab, collected, reports, sweeps
+from locadv_tf import challenge, challenge_report, colab, collected, course, grader, reports, sweeps
 
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
@@ -98,6 +98,8 @@ def parser():
     command.add_argument("--digits", default="digits", help="digits (default, embedded) or mnist")
     command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
 
+    _course_commands(commands)
+
     if BENCHMARKS.is_dir():  # it belongs to the clone, as the notebooks do
         sys.path.insert(0, str(BENCHMARKS))  # where the contestants' processes find it, too
         import bench
@@ -105,6 +107,47 @@ def parser():
         command = _command(commands, "bench", bench.run, "time the kit and its peers side by side")
         bench.add_arguments(command)
     return top
+
+
+def _course_commands(commands):
+    text = "release, check, grade and export the assignments (needs the extra coursework)"
+    steps = commands.add_parser("course", help=text, description=text[0].upper() + text[1:] + ".")
+    steps = steps.add_subparsers(required=True, metavar="step")
+
+    command = _command(steps, "release", _course_release, "build the students' versions of the assignments")
+    _names(command)
+    _course_folder(command)
+    command.add_argument("--year", type=int, help="what personal numbers follow from, beside the student's id")
+    command.add_argument("--due", metavar="DATE", help="when it is due: '2027-01-31 18:00 UTC'")
+
+    text = "grade reference solutions and untouched releases: full marks, no marks, no solution left"
+    _names(_command(steps, "check", _course_check, text))
+
+    command = _command(
+        steps, "grade", _course_grade, "grade a folder of STUDENT/ASSIGNMENT.ipynb and write the feedback"
+    )
+    command.add_argument("folder", help="the submissions, with a timestamp.txt beside a notebook where lateness counts")
+    _course_folder(command)
+    command.add_argument("--force", action="store_true", help="grade unchanged submissions anew, too")
+    command.add_argument(
+        "--seconds", type=float, default=grader.SECONDS, help=f"limit for a submission (default: {grader.SECONDS})"
+    )
+    command.add_argument(
+        "--memory", type=float, default=grader.MEMORY, metavar="GB",
+        help=f"address space for a submission; 0: no limit, as a GPU needs it (default: {grader.MEMORY})",
+    )  # fmt: skip
+
+    command = _command(steps, "export", _course_export, "write everybody's marks to a CSV file")
+    _course_folder(command)
+    command.add_argument("--to", default="grades.csv", help="the file (default: grades.csv)")
+
+
+def _names(command):
+    command.add_argument("assignments", nargs="*", help=f"default: all ({', '.join(course.assignments())})")
+
+
+def _course_folder(command):
+    command.add_argument("--course", default="course", help="the course's folder (default: course)")
 
 
 def _command(commands, name, run, text):
@@ -202,12 +245,53 @@ def _colab(arguments):
     return 0
 
 
+def _course_release(arguments):
+    for path in course.release(arguments.course, arguments.assignments, year=arguments.year, due=arguments.due):
+        print(_shown(path))
+    return 0
+
+
 def _challenge(arguments):
     names = ("correlations", "seeds", "eps", "epochs", "train_limit", "test_limit", "digits", "backgrounds")
     rows, path = challenge_report.report(arguments.out, **{name: getattr(arguments, name) for name in names})
     for question, table in challenge_report.summary_tables(rows).items():
         print(question, table, sep="\n", end="\n\n")
     print(_shown(path))
+    return 0
+
+
+def _course_check(arguments):
+    rows = course.check(arguments.assignments, log=lambda line: print(line, file=sys.stderr))
+    for row in rows:
+        print(
+            f"{row['assignment']}: {row['points']:g} points, reference {row['reference']:g} of {row['automatic']:g} "
+            f"automatic ones, untouched release {row['released']:g}, lines of solutions left in it: "
+            f"{len(row['leaks'])}: {'ok' if row['ok'] else 'NOT OK'}"
+        )
+    return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _course_grade(arguments):
+    rows = course.grade(
+        arguments.course,
+        arguments.folder,
+        force=arguments.force,
+        seconds=arguments.seconds,
+        memory=arguments.memory or None,
+        log=lambda line: print(line, file=sys.stderr),
+    )
+    for row in rows:
+        notes = [f"{row['ungraded']:g} more to be marked by hand"] if row["ungraded"] else []
+        notes += [f"{row['seconds_late'] / 3600:.1f} h late, minus {row['penalty']:g}"] if row["seconds_late"] else []
+        notes += [row["problem"]] if row["problem"] else []
+        marks = f"{row['marks']:g} of {row['points']:g}"
+        print(f"{row['student']}, {row['assignment']}: {'; '.join([marks, *notes])}")
+    print(_shown(os.path.join(arguments.course, "feedback")))
+    return 1 if any(row["problem"] for row in rows) else 0
+
+
+def _course_export(arguments):
+    print(_shown(course.export(arguments.course, arguments.to)))
     return 0
 
 

@@ -13,7 +13,11 @@ import pytest
 from locadv_tf import cli, reports, sweeps
 
 
-@pytest.mark.parametrize("command", [[], ["report"], ["sweep"], ["collect"], ["challenge"], ["bench"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["report"], ["sweep"], ["collect"], ["challenge"], ["bench"], ["course"]]
+    + [["course", step] for step in ("release", "check", "grade", "export")],
+)
 def test_help_is_complete(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([*command, "--help"])
@@ -39,6 +43,11 @@ def test_help_is_complete(command, capsys):
         (["sweep", "--workers", "0"], "--workers 0: expected at least one"),
         (["collect", "nowhere"], "no finished report"),
         (["challenge", "--correlations", "2"], "correlations=2.0 is out of range"),
+        (["course", "release", "5_party"], "assignment='5_party' is unknown"),
+        (["course", "check", "5_party"], "assignment='5_party' is unknown"),
+        (["course", "release", "--year", "0"], "year=0"),
+        (["course", "grade", "submissions"], "course holds no released assignment"),
+        (["course", "export", "--course", "nowhere"], "gradebook.db is not there"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, message, capsys, tmp_path, monkeypatch):
