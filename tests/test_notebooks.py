@@ -126,6 +126,9 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
     for row in results["rows"]:
         assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] and row["loss"] > 0
     assert all(results["checks"].values())
+    assert {("natural", "own"), ("LAT", "own"), ("LAT", "random")} <= {
+        (r["model"], r["source"]) for r in results["reliance"]
+    }
     page, pictures = check_html(path)
     assert len(pictures) >= 7
     for row in results["claims"]:
