@@ -15,11 +15,9 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
-from locadv_tf.attacks import FGSM, PGD, Attack, eps_255, region_mask
-from locadv_tf.batches import to_arrays
+from locadv_tf.attacks import FGSM, PGD, Attack, eps_255
 from locadv_tf.evaluation import share_interval, with_interval
-from locadv_tf.evidence import LEVEL, Evidence, at_eps, call, compare, knob, longer, p_at_least, uses_gradient
+from locadv_tf.evidence import LEVEL, at_eps, call, compare, gather, knob, longer, p_at_least, uses_gradient
 from locadv_tf.planted import plant
 from locadv_tf.progress import progress_bar
 from locadv_tf.square import Square
@@ -64,7 +62,9 @@ def check(
         >>> rows[1]["check"], rows[1]["outcome"]
         ('foreground untouched', 'pass')
     """
-    evidence = _evidence(model, data, attack, region, eps, surrogate, seed, batch_size)
+    evidence = gather(
+        model, data, attack, region=region, eps=eps, surrogate=surrogate, seed=seed, batch_size=batch_size
+    )
     logger, rows, weights = tf.get_logger(), [], model.get_weights()
     level = logger.level
     logger.setLevel("ERROR")  # so many attacks on one model: TensorFlow takes their traces for a mistake
@@ -94,30 +94,6 @@ def headline(rows):
         return f"Do not trust this number: {'; '.join(failed)}."
     passed, skipped = (sum(row["outcome"] == outcome for row in rows) for outcome in ("pass", "does not apply"))
     return f"No check speaks against this number: {passed} passed, {skipped} do not apply."
-
-
-def _evidence(model, data, attack, region, eps, surrogate, seed, batch_size):
-    if not callable(attack):
-        raise ValueError(f"attack={attack!r}; expected an attack, PGD(eps=0.1) say, or another callable.")
-    checks.choice(region, checks.REGIONS, name="region")
-    checks.seed(seed)
-    checks.count(batch_size, name="batch_size")
-    norm = knob(attack, "norm") or "linf"
-    eps = knob(attack, "eps") if eps is None else eps
-    if eps is None:
-        raise ValueError("the attack carries no eps; expected eps=, the budget that is claimed.")
-    if checks.fraction(eps, name="eps", high=1.0 if norm == "linf" else float("inf")) == 0:
-        raise ValueError("eps=0: nothing is attacked; expected a budget above 0.")
-    image, label, background = to_arrays(data)
-    if not len(label):
-        raise ValueError("the data holds no images; expected at least one.")
-    for judged in [model] if surrogate is None else [model, surrogate]:
-        classes = checks.model_logits(judged, judged(image[:8], training=False))
-        checks.labels(label, image, num_classes=classes)
-    return Evidence(
-        model=model, attack=attack, eps=float(eps), norm=norm, image=image, label=label,
-        mask=region_mask(background, region).numpy(), surrogate=surrogate, seed=seed, batch_size=batch_size,
-    )  # fmt: skip
 
 
 # The checks, each a function from the evidence to (outcome, reason, numbers).
@@ -175,8 +151,11 @@ def finite_and_deterministic(e):
 
 def answer_depends_on_image_alone(e):
     """An image's logits do not hang on its neighbours in the batch, as batch statistics would make them."""
+    first, again = e.natural_logits, e.logits(e.image)
+    if not _equal(first, again):
+        return _skipped("the model does not even say the same of the same batch")
     batch_size = max(1, e.batch_size // 3)
-    return _same(e.logits(e.image), e.logits(e.image[::-1], batch_size=batch_size)[::-1], "in another batch")
+    return _same(first, e.logits(e.image[::-1], batch_size=batch_size)[::-1], "in another batch")
 
 
 def eps_zero_is_natural(e):
@@ -340,17 +319,19 @@ def _stands(e, name, other_right):
     return _judged(not found.beaten, reason, **numbers, **found._asdict())
 
 
+def _equal(first, again):
+    """Equal but for rounding, and finite."""
+    return bool(np.abs(first - again).max() <= 1e-4 * np.abs(first).max() < np.inf)
+
+
 def _same(first, again, when):
     finite = bool(np.isfinite(first).all() and np.isfinite(again).all())
     largest, scale = float(np.abs(first - again).max()), float(np.abs(first).max())
     differ = int(np.sum(np.argmax(first, axis=-1) != np.argmax(again, axis=-1)))
-    reason = (
-        f"{when}, logits differ by at most {largest:.2g} (largest logit {scale:.3g}), {differ} of {len(first)} classes"
-    )
+    reason = f"{when}, logits differ by at most {largest:.2g} (largest: {scale:.3g}), {differ} of {len(first)} classes"
     reason += "" if finite else "; not all are finite"
-    return _judged(
-        finite and largest <= 1e-4 * scale, reason, finite=finite, largest=largest, scale=scale, differ=differ
-    )
+    numbers = {"finite": finite, "largest": largest, "scale": scale, "differ": differ}
+    return _judged(_equal(first, again), reason, **numbers)
 
 
 def _percent(right, e):
