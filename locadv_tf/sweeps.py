@@ -156,7 +156,7 @@ def collect(folder):
         for row in verdicts.to_dict("records")
     ]
     verdicts = verdicts.drop(columns="key")
-    _write_tables(Path(folder), results, verdicts, len(runs))
+    _write_tables(Path(folder), results, verdicts, runs)
     return results, verdicts
 
 
@@ -180,6 +180,17 @@ def _over_seeds(rows, by, quantities):
     return pd.DataFrame(collected).astype(object).where(lambda frame: frame.notna(), None)
 
 
+def _doubts(runs):
+    """The checks of the evaluation itself that failed (`verdicts.check`), a line per report and model."""
+    found = []
+    for run in runs:
+        where = f"{run['parameters']['dataset']}, {eps_255(run['results']['eps'])}, seed {run['parameters']['seed']}"
+        for model, rows in run["results"].get("verdicts", {}).items():
+            failed = [row["check"] for row in rows if row["outcome"] == "fail"]
+            found += [f"{where}, {model}: {', '.join(failed)}"] if failed else []
+    return found
+
+
 def _write_tables(folder, results, verdicts, runs):
     results.to_csv(folder / "collected.csv", index=False)
     verdicts.to_csv(folder / "claims.csv", index=False)
@@ -190,9 +201,11 @@ def _write_tables(folder, results, verdicts, runs):
         for frame in (verdicts, results)
     ]
     name = html.escape(folder.resolve().name)
+    doubts = "".join(f"<li>{html.escape(line)}</li>" for line in _doubts(runs))
+    doubts = f"<p>Do not trust these numbers; checks failed:</p><ul>{doubts}</ul>" if doubts else ""
     body = (
-        f"<h1>Collected reports</h1><p>{runs} reports from {name}. Means and 95 % intervals (Student's t) over seeds; "
-        "one seed has no interval and decides nothing.</p>"
+        f"<h1>Collected reports</h1>{doubts}<p>{len(runs)} reports from {name}. Means and 95 % intervals "
+        "(Student's t) over seeds; one seed has no interval and decides nothing.</p>"
         "<h2>Claims</h2><p>Differences are LAT minus the other training, paired by seed; for the attack against noise, "
         f"shares of images.</p>{shown[0]}"
         f"<h2>Results</h2>{shown[1]}"

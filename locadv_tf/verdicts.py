@@ -1,6 +1,6 @@
 """Can the number be trusted? The checks that an evaluation should pass before anybody believes its robust accuracy.
 
-They are those that Carlini et al. (2019, arXiv:1902.06705, sections 3 to 5) and AutoAttack (Croce & Hein 2020,
+They are those that Carlini et al. (2019, arXiv:1902.06705) and AutoAttack (Croce & Hein 2020,
 arXiv:2003.01690) ask for, with the mask's own. Each looks at outputs only and needs no knowledge of the truth. A failed
 check says that the *number* is wrong or means something else, not that the model is bad; nor do passed checks prove
 it: an accuracy under attack is an upper bound.
@@ -103,7 +103,7 @@ def accuracy_does_not_rise(e):
     """An attacker may leave each image as it is: more right answers than before mean that the images tell the label.
 
     So they do when the attack goes the wrong way, or when single-step images leak it (Kurakin et al. 2017,
-    arXiv:1611.01236, section 4.3).
+    arXiv:1611.01236).
     """
     natural, attacked = int(e.natural_right.sum()), int(e.attacked_right.sum())
     low, high = share_interval(attacked, len(e))[1:]

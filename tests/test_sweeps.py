@@ -25,7 +25,9 @@ def fake_report(*, dataset, profile, seed, out, parameters):
     asked = {"train_limit": None, "epochs": 1} | cell.asked()
     for row in rows:
         row["asr"] = None if seed == 1 else 0.25
-    reports.write_metrics(out, parameters=asked, results={"eps": 0.1, "rows": rows, "claims": found})
+    checked = {"LAT": [{"check": "weights untouched", "outcome": "fail" if seed == 2 else "pass"}]}
+    results = {"eps": 0.1, "rows": rows, "claims": found, "verdicts": checked}
+    reports.write_metrics(out, parameters=asked, results=results)
     reports.write_text(out / "report.html", "<html></html>")
 
 
@@ -120,6 +122,7 @@ def test_the_table_has_means_and_intervals_over_seeds(tmp_path, ran):
     assert claim["verdict"] == "supported" and claim["difference"] == pytest.approx(-0.11)
     assert pd.read_csv(tmp_path / "collected.csv").shape == results.shape
     page = (tmp_path / "collected.html").read_text()
+    assert page.count("weights untouched") == 1 and "digits, 25.5/255, seed 2, LAT: weights untouched" in page
     assert "25.5/255" in page and "supported" in page and "NaN" not in page
     assert pd.read_csv(tmp_path / "claims.csv").shape == verdicts.shape
 
