@@ -123,7 +123,8 @@ class TestCheck:
         lat_model.save(tmp_path / "lat.keras")
         return str(tmp_path / "lat.keras")
 
-    def test_a_sound_model_is_exit_0_with_all_numbers_written(self, saved, capsys, tmp_path):
+    def test_a_sound_model_is_exit_0_with_all_numbers_written(self, saved, capsys, tmp_path, monkeypatch):
+        monkeypatch.setattr(cli, "SURROGATE_IMAGES", 200)
         assert cli.main(["check", saved, "--limit", "50", "--steps", "10", "--out", str(tmp_path / "out")]) == 0
         *lines, where, headline, path = capsys.readouterr().out.splitlines()
         assert [line.split("  ")[0] for line in lines].count("pass") == len(lines) == len(verdicts.CHECKS)
