@@ -158,7 +158,7 @@ def _check(arguments):
     rows = verdicts.check(model, data, attack, progress=sys.stdout.isatty(), **settings)
     for row in rows:
         print(f"{row['outcome']:14}  {row['check']}: {row['reason']}")
-    print(f"{arguments.model}, {arguments.dataset}, {attack}, {arguments.region}: accuracy {rows[0]['reason']}")
+    print(f"{arguments.model}, {arguments.dataset}, {attack}, {arguments.region}: {rows[0]['reason']}")
     print(verdicts.headline(rows))
     if arguments.out:
         asked = {name: value for name, value in vars(arguments).items() if name not in ("run", "out")} | {"eps": eps}

@@ -35,9 +35,10 @@ class Planted(keras.Model):
     def call(self, x, training=False):
         logits = tf.cast(self.model(x, training=training), tf.float32)
         direction, threshold, unit = (values[: tf.shape(x)[0]] for values in self.readout)
-        score = (tf.reduce_sum(direction * logits, axis=-1) - threshold) / unit
-        others = tf.fill(tf.shape(logits[:, 2:]), -3.0)  # as many classes as ever, for attacks that count them
-        return tf.concat([tf.zeros_like(score)[:, None], score[:, None], others], axis=-1)
+        score = ((tf.reduce_sum(direction * logits, axis=-1) - threshold) / unit)[:, None]
+        # As many classes as ever, for attacks that count them; they follow the score, so that no loss goes blind.
+        others = tf.repeat(score - 3.0, logits.shape[-1] - 2, axis=-1)
+        return tf.concat([tf.zeros_like(score), score, others], axis=-1)
 
 
 def plant(model, image, mask, *, eps, norm, seed):

@@ -128,7 +128,7 @@ class TestCheck:
         assert cli.main(["check", saved, "--limit", "50", "--steps", "10", "--out", str(tmp_path / "out")]) == 0
         *lines, where, headline, path = capsys.readouterr().out.splitlines()
         assert [line.split("  ")[0] for line in lines].count("pass") == len(lines) == len(verdicts.CHECKS)
-        assert "PGD-10, eps = 25.5/255, background: accuracy" in where
+        assert "PGD-10, eps = 25.5/255, background: natural accuracy" in where
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert path.endswith("metrics.json") and metrics["results"]["headline"] == headline
         assert metrics["parameters"]["limit"] == 50 and metrics["parameters"]["eps"] == 0.1

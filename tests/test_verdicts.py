@@ -275,6 +275,14 @@ class TestPlanted:
         found = la.PGD(eps=eps, norm=norm)(model, image, label, mask=mask)
         assert (np.argmax(model(found), axis=-1) == 1).all()
 
+    @pytest.mark.parametrize("loss", ["margin", "dlr"])
+    @pytest.mark.parametrize("kind", [la.PGD, functools.partial(la.APGD, targets=2)])
+    def test_every_loss_sees_it(self, kind, loss, lat_model, sample):
+        image, _, background = (part[:12] for part in sample)
+        model, _, _ = plant(lat_model, image, background.astype(bool), eps=EPS, norm="linf", seed=0)
+        found = kind(eps=EPS, steps=10, loss=loss)(model, image, np.zeros(12, int), mask=background)
+        assert (np.argmax(model(found), axis=-1) == 1).all()
+
     def test_nowhere_to_plant(self, natural_model, sample):
         image, nothing = sample[0][:4], np.zeros((4, 28, 28, 1), bool)
         _, which, points = plant(natural_model, image, nothing, eps=EPS, norm="linf", seed=0)
