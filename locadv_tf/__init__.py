@@ -8,7 +8,7 @@ from locadv_tf.quiet import import_tensorflow
 
 import_tensorflow()  # before any other module does
 
-from locadv_tf import evaluation, masks, plotting
+from locadv_tf import evaluation, masks, plotting, verdicts
 from locadv_tf.apgd import APGD
 from locadv_tf.attacks import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.autoattack import LocalizedAutoAttack
@@ -48,4 +48,5 @@ __all__ = [
     "smallest_eps",
     "to_arrays",
     "train_classifier",
+    "verdicts",
 ]

@@ -11,8 +11,26 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import challenge, challenge_report, colab, collected, course, grader, reports, sweeps
+from locadv_tf import (
+    challenge,
+    challenge_report,
+    checks,
+    colab,
+    collected,
+    course,
+    grader,
+    masks,
+    reports,
+    sweeps,
+    verdicts,
+)  # fmt: skip
+from locadv_tf.attacks import PGD
+from locadv_tf.batches import to_arrays
+from locadv_tf.data import class_names, load_data
+from locadv_tf.models import colour_cnn, load_classifier, small_cnn
+from locadv_tf.training import train_classifier
 
+SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
 
 
@@ -99,6 +117,25 @@ def parser():
     command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
 
     _course_commands(commands)
+
+    command = _command(
+        commands, "check", _check, "attack a saved Keras classifier, and say whether its robust accuracy can be trusted"
+    )
+    command.add_argument("model", help="a file that model.save('name.keras') wrote; no code in it is run")
+    command.add_argument("--dataset", default="digits", help="data set, as for load_data (default: digits, embedded)")
+    command.add_argument(
+        "--region",
+        default="background",
+        help=f"where it is attacked: {', '.join(checks.REGIONS)} (default: background)",
+    )
+    command.add_argument(
+        "--mask", help=f"how the background is found: {', '.join(masks.SOURCES)} (default: the data set's own way)"
+    )
+    command.add_argument("--eps", type=_number, help="budget: 8/255 or 0.03 (default: 0.1 for grey images, else 4/255)")
+    command.add_argument("--steps", type=int, default=40, help="steps of the attack, PGD (default: 40)")
+    command.add_argument("--limit", type=int, default=200, help="how many test images (default: 200)")
+    command.add_argument("--seed", type=int, default=0, help="what everything random follows from (default: 0)")
+    command.add_argument("--out", help="folder for metrics.json with all the numbers (default: none is written)")
 
     if BENCHMARKS.is_dir():  # it belongs to the clone, as the notebooks do
         sys.path.insert(0, str(BENCHMARKS))  # where the contestants' processes find it, too
@@ -230,6 +267,33 @@ def _client(scheduler):
         raise ValueError(
             f"no Dask scheduler answers at {scheduler!r} ({problem}); start one with: dask scheduler"
         ) from None
+
+
+def _check(arguments):
+    options = {"mask": arguments.mask, "seed": arguments.seed}
+    data = to_arrays(load_data(arguments.dataset, "test", limit=arguments.limit, **options))
+    shape = data[0].shape[1:]
+    model = load_classifier(arguments.model, input_shape=shape)
+    colour = shape[-1] == 3
+    eps = arguments.eps if arguments.eps is not None else (4 / 255 if colour else 0.1)
+    attack = PGD(eps=eps, steps=arguments.steps)
+    region = checks.choice(arguments.region, checks.REGIONS, name="region")
+    surrogate = (colour_cnn if colour else small_cnn)(
+        shape, len(class_names(arguments.dataset)), seed=arguments.seed + 1
+    )
+    train = load_data(arguments.dataset, "train", limit=SURROGATE_IMAGES, **options)
+    train_classifier(surrogate, train, attack=attack, share=0, epochs=5, seed=arguments.seed)
+    settings = {"region": region, "surrogate": surrogate, "seed": arguments.seed}
+    rows = verdicts.check(model, data, attack, progress=sys.stdout.isatty(), **settings)
+    for row in rows:
+        print(f"{row['outcome']:14}  {row['check']}: {row['reason']}")
+    print(f"{arguments.model}, {arguments.dataset}, {attack}, {arguments.region}: {rows[0]['reason']}")
+    print(verdicts.headline(rows))
+    if arguments.out:
+        asked = {name: value for name, value in vars(arguments).items() if name not in ("run", "out")} | {"eps": eps}
+        results = {"headline": verdicts.headline(rows), "verdicts": rows}
+        print(_shown(reports.write_metrics(arguments.out, parameters=asked, results=results)))
+    return 1 if any(row["outcome"] == "fail" for row in rows) else 0
 
 
 def _collect(arguments):

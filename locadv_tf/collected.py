@@ -53,7 +53,7 @@ def collect(folder):
     verdicts = verdicts.drop(columns="key")
     leaning = [row | where for where, found in _by_seed(runs, by, "reliance", ("model", "source")) for row in found]
     reliance = over_seeds(leaning, [*by, "model", "source"], RELIANCE)
-    _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": reliance}, len(runs))
+    _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": reliance}, runs)
     return results, verdicts
 
 
@@ -96,6 +96,17 @@ def over_seeds(rows, by, quantities):
     return pd.DataFrame(collected, columns=columns).astype(object).where(lambda frame: frame.notna(), None)
 
 
+def _doubts(runs):
+    """The checks of the evaluation itself that failed (`verdicts.check`), a line per report and model."""
+    found = []
+    for run in runs:
+        where = f"{run['parameters']['dataset']}, {eps_255(run['results']['eps'])}, seed {run['parameters']['seed']}"
+        for model, rows in run["results"].get("verdicts", {}).items():
+            failed = [row["check"] for row in rows if row["outcome"] == "fail"]
+            found += [f"{where}, {model}: {', '.join(failed)}"] if failed else []
+    return found
+
+
 def _write_tables(folder, frames, runs):
     shown = {}
     for stem, frame in frames.items():
@@ -106,9 +117,11 @@ def _write_tables(folder, frames, runs):
             index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4g}"
         )
     name = html.escape(folder.resolve().name)
+    doubts = "".join(f"<li>{html.escape(line)}</li>" for line in _doubts(runs))
+    doubts = f"<p>Do not trust these numbers; checks failed:</p><ul>{doubts}</ul>" if doubts else ""
     body = (
-        f"<h1>Collected reports</h1><p>{runs} reports from {name}. Means and 95 % intervals (Student's t) over seeds; "
-        "one seed has no interval and decides nothing.</p>"
+        f"<h1>Collected reports</h1>{doubts}<p>{len(runs)} reports from {name}. Means and 95 % intervals "
+        "(Student's t) over seeds; one seed has no interval and decides nothing.</p>"
         "<h2>Claims</h2><p>Differences are LAT minus the other training, paired by seed; for the attack against noise, "
         f"shares of images.</p>{shown['claims']}"
         f"<h2>Results</h2>{shown['collected']}"

@@ -3,7 +3,13 @@
 Normalization is their first layer, so that an attack's eps is always in pixel units of [0, 1].
 """
 
+import os
+import zipfile
+
 import keras
+import numpy as np
+
+from locadv_tf import checks
 
 
 def small_cnn(input_shape, num_classes, *, seed=0):
@@ -65,6 +71,53 @@ def colour_cnn(input_shape, num_classes, *, seed=0):
         ],
         name="colour_cnn",
     )
+
+
+def load_classifier(path, *, input_shape):
+    """Loads anyone's saved classifier; nothing in the file is run as code or unpickled.
+
+    Args:
+        path: a file that `model.save("name.keras")` wrote.
+        input_shape: `(height, width, channels)` of the images that it will get.
+
+    Returns:
+        The Keras model, uncompiled.
+
+    Raises:
+        ValueError: if there is no such file, if it is of another format, needs code of its own, takes other images or
+            returns no logits.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     small_cnn((28, 28, 1), 10).save(f"{folder}/model.keras")
+        ...     load_classifier(f"{folder}/model.keras", input_shape=(28, 28, 1)).output_shape
+        (None, 10)
+    """
+    name = os.fspath(path)
+    if not os.path.isfile(name):
+        raise ValueError(f"{name!r} is no file; expected a classifier that model.save('name.keras') wrote.")
+    if not (name.endswith(".keras") and zipfile.is_zipfile(name)):
+        raise ValueError(
+            f"{name!r} is not in Keras's own format; load it where it was made, and model.save('name.keras')."
+        )
+    try:
+        model = keras.saving.load_model(name, compile=False, safe_mode=True)
+    except Exception as problem:  # whatever stands in somebody's file
+        reason = str(problem).rpartition("Exception encountered: ")[2].partition(". ")[0]
+        raise ValueError(
+            f"{name!r} cannot be rebuilt from Keras's own layers: {reason}. Lambda layers hold code, which is not run; "
+            "with layers of your own use la.verdicts.check in Python."
+        ) from problem
+    shape = model.input_shape
+    if not (isinstance(shape, tuple) and len(shape) == len(input_shape) + 1):
+        raise ValueError(f"{name!r} takes {shape}; expected one input, a batch of images {(None, *input_shape)}.")
+    if any(own not in (None, side) for own, side in zip(shape[1:], input_shape, strict=True)):
+        raise ValueError(
+            f"{name!r} takes images {shape[1:]}, the data set has {tuple(input_shape)}; expected the same."
+        )
+    checks.model_logits(model, model(np.zeros((1, *input_shape), np.float32), training=False))
+    return model
 
 
 def _parts(input_shape, num_classes, seed):

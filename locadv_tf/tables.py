@@ -53,6 +53,27 @@ def claims_table(rows):
     return Table(shown)
 
 
+def verdicts_table(verdicts):
+    """The rows of `verdicts.check` as a `Table`: a line per check, a column per evaluation.
+
+    Args:
+        verdicts: dictionary from a column's heading, the model's name say, to the rows of `verdicts.check`.
+
+    Example:
+        >>> row = {"check": "weights untouched", "outcome": "pass", "reason": "they stayed", "numbers": {"n": 9}}
+        >>> verdicts_table({"LAT": [row]})
+                    check                 LAT
+        weights untouched ✔ pass: they stayed
+    """
+    marks = {"pass": "✔ pass", "fail": "✘ FAIL", "does not apply": "– does not apply"}
+    lines = {}
+    for heading, rows in verdicts.items():
+        for row in rows:
+            line = lines.setdefault(row["check"], {"check": row["check"]})
+            line[heading] = f"{marks[row['outcome']]}: {row['reason']}"
+    return Table(list(lines.values()))
+
+
 HEADS = {
     "accuracy": "accuracy (%)",
     "asr": "attack success rate (%)",

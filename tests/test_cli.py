@@ -10,12 +10,12 @@ import distributed
 import papermill
 import pytest
 
-from locadv_tf import cli, reports, sweeps
+from locadv_tf import cli, reports, sweeps, verdicts
 
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["report"], ["sweep"], ["collect"], ["challenge"], ["bench"], ["course"]]
+    [[], ["report"], ["sweep"], ["collect"], ["challenge"], ["check"], ["bench"], ["course"]]
     + [["course", step] for step in ("release", "check", "grade", "export")],
 )
 def test_help_is_complete(command, capsys):
@@ -48,6 +48,7 @@ def test_help_is_complete(command, capsys):
         (["course", "release", "--year", "0"], "year=0"),
         (["course", "grade", "submissions"], "course holds no released assignment"),
         (["course", "export", "--course", "nowhere"], "gradebook.db is not there"),
+        (["check", "nowhere.keras", "--limit", "2"], "'nowhere.keras' is no file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, message, capsys, tmp_path, monkeypatch):
@@ -169,3 +170,42 @@ def test_collect_prints_the_claims_and_the_path(capsys, tmp_path):
     *table, path = capsys.readouterr().out.splitlines()
     assert path == str(tmp_path / "collected.html") and "supported" in "".join(table)
     assert json.loads((tmp_path / "0" / "metrics.json").read_text())["results"]["eps"] == 0.1
+
+
+class TestCheck:
+    @pytest.fixture
+    def saved(self, lat_model, tmp_path):
+        lat_model.save(tmp_path / "lat.keras")
+        return str(tmp_path / "lat.keras")
+
+    def test_a_sound_model_is_exit_0_with_all_numbers_written(self, saved, capsys, tmp_path, monkeypatch):
+        monkeypatch.setattr(cli, "SURROGATE_IMAGES", 200)
+        assert cli.main(["check", saved, "--limit", "50", "--steps", "10", "--out", str(tmp_path / "out")]) == 0
+        *lines, where, headline, path = capsys.readouterr().out.splitlines()
+        assert [line.split("  ")[0] for line in lines].count("pass") == len(lines) == len(verdicts.CHECKS)
+        assert "PGD-10, eps = 25.5/255, background: natural accuracy" in where
+        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert path.endswith("metrics.json") and metrics["results"]["headline"] == headline
+        assert metrics["parameters"]["limit"] == 50 and metrics["parameters"]["eps"] == 0.1
+        assert [row["check"] for row in metrics["results"]["verdicts"]] == list(verdicts.CHECKS)
+
+    def test_a_failed_check_is_exit_1(self, saved, capsys, monkeypatch):
+        bad = {"check": "weights untouched", "outcome": "fail", "reason": "they moved", "numbers": {}}
+        monkeypatch.setattr(verdicts, "check", lambda *given, **options: [bad])
+        monkeypatch.setattr(cli, "train_classifier", lambda *given, **options: None)
+        assert cli.main(["check", saved, "--limit", "2"]) == 1
+        assert capsys.readouterr().out.endswith("Do not trust this number: weights untouched: they moved.\n")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--dataset", "composite"], "takes images (28, 28, 1), the data set has (32, 32, 3)"),
+            (["--region", "sky"], "region='sky' is unknown"),
+            (["--eps", "8"], "8/255 is what you mean"),
+            (["--limit", "0"], "limit=0"),
+            (["--mask", "guess"], "mask='guess' is unknown"),
+        ],
+    )
+    def test_bad_input(self, options, message, saved, capsys):
+        assert cli.main(["check", saved, "--limit", "2", *options]) == 2
+        assert message in capsys.readouterr().err

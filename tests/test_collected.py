@@ -25,7 +25,8 @@ def write_report(folder, *, seed, trainings=("natural", "LAT"), eps=0.1, **param
         rows.append(attacked | {"accuracy": ACCURACY[model] + seed / 100, "loss": 1.0, "asr": asr})
     asked = {"dataset": "digits", "train_limit": None, "epochs": 1, "seed": seed, "eps": None, "share": 0.5}
     asked |= {"eps_multiples": [0.5, 1.0], "trainings": list(trainings)} | parameters
-    results = {"eps": eps, "rows": rows, "claims": []}
+    checked = {"LAT": [{"check": "weights untouched", "outcome": "fail" if seed == 2 else "pass"}]}
+    results = {"eps": eps, "rows": rows, "claims": [], "verdicts": checked}
     if seed != 1:  # a report of an earlier version has no measures of reliance
         measures = dict.fromkeys(RELIANCE, seed / 10) | {"rfs": None}
         results["reliance"] = [
@@ -50,6 +51,7 @@ def test_the_table_has_means_and_intervals_over_seeds(tmp_path):
     assert claim["verdict"] == "supported" and claim["difference"] == pytest.approx(-0.11)
     assert pd.read_csv(tmp_path / "collected.csv").shape == results.shape
     page = (tmp_path / "collected.html").read_text()
+    assert page.count("weights untouched") == 1 and "digits, 25.5/255, seed 2, LAT: weights untouched" in page
     assert "25.5/255" in page and "supported" in page and "NaN" not in page
     assert pd.read_csv(tmp_path / "claims.csv").shape == verdicts.shape
     measures = pd.read_csv(tmp_path / "reliance.csv")

@@ -1,6 +1,7 @@
 """Every notebook: its form, and a run through papermill on the smoke profile with what it leaves behind."""
 
 import ast
+import html
 import json
 import re
 
@@ -8,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from locadv_tf import reports
+from locadv_tf import reports, verdicts
 
 NAMES = [path.stem for path in sorted(reports.NOTEBOOKS.glob("[0-9]*.ipynb"))]
 
@@ -100,6 +101,8 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path):
     metrics = check_run(tmp_path, name)
     asked = reports.check_parameters(reports.notebook_path(name), reports.profile_parameters("smoke"), known_only=True)
     assert asked.items() <= metrics["parameters"].items()
+    caught = metrics["results"].get("caught", {})  # notebook 05: which checks fail on each of its mistakes
+    assert len(caught) == (8 if name.startswith("05") else 0) and all(caught.values())
     _, pictures = check_html(path)
     assert pictures
     if name == "02_localized_attacks":  # the timetable that the lesson draws is the engine's
@@ -125,15 +128,20 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
     assert {row["condition"] for row in results["rows"]} == {"natural", "noise", "foreground", "background", "full"}
     for row in results["rows"]:
         assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] and row["loss"] > 0
-    assert all(results["checks"].values())
     assert {("natural", "own"), ("LAT", "own"), ("LAT", "random")} <= {
         (r["model"], r["source"]) for r in results["reliance"]
     }
+    for rows in results["verdicts"].values():
+        assert [row["check"] for row in rows] == list(verdicts.CHECKS)
     page, pictures = check_html(path)
     assert len(pictures) >= 7
     for row in results["claims"]:
         assert row["verdict"] in ("supported", "not supported", "undecided")
         assert row["claim"] in page
+    assert page.index("Can the numbers be trusted?") < page.index("Threat model")
+    for rows in results["verdicts"].values():
+        assert html.escape(verdicts.headline(rows), quote=False) in page
+        assert all(html.escape(row["reason"], quote=False) in page for row in rows)
     assert "Threat model" in page and "Claims ledger" in page and "filled in at the end" not in page
 
 

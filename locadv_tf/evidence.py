@@ -1,0 +1,267 @@
+"""What the verdicts look at: an attack, kept to what it is allowed, run on some images and judged by its output.
+
+Nothing that an attack says about itself is used. It may be one of the kit's or any callable
+`attack(model, image, label, mask=, seed=)` that returns images; if it is a dataclass or a `functools.partial`, its
+`eps`, `steps` and the like can be changed, and the checks that ask for a larger budget or more steps apply to it, too.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from statsmodels.stats.proportion import binom_test
+
+from locadv_tf import checks, norms, objectives
+from locadv_tf.attacks import Attack, image_key, region_mask
+from locadv_tf.batches import to_arrays
+from locadv_tf.engine import run_attack
+from locadv_tf.randomness import uniform
+
+LEVEL = 0.01  # of the one-sided exact tests: a sound evaluation fails one of them by chance that often at most
+TOLERANCE = 0.01  # and a difference in accuracy counts from one point on only
+
+
+class Attacked(NamedTuple):
+    """An attack's output: `image` (N, H, W, C); `clipped` (N,) or None; whether the weights moved meanwhile."""
+
+    image: np.ndarray
+    clipped: np.ndarray | None
+    weights_moved: bool
+
+
+class Comparison(NamedTuple):
+    """Two attacks on the same images: how many images only one of them fools, and whether the other is stronger."""
+
+    only_attack: int
+    only_other: int
+    p: float
+    beaten: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Evidence:
+    """A model, an attack and a sample of images, and what was found out about them, each thing once.
+
+    Attributes:
+        model: a Keras model, float32 images in [0, 1] to logits; `surrogate`: another one for the same task, or None.
+        attack: see the module; `eps`, `norm`: what it may do.
+        image: float32 `(N, H, W, C)`; `label`: int64 `(N,)`; `mask`: bool `(N, H, W, 1)`, where it may do it.
+        seed: integer that all random numbers follow from; `batch_size`: images at a time.
+    """
+
+    model: object
+    attack: object
+    eps: float
+    norm: str
+    image: np.ndarray
+    label: np.ndarray
+    mask: np.ndarray
+    surrogate: object
+    seed: int
+    batch_size: int
+
+    def __len__(self):
+        return len(self.label)
+
+    def logits(self, images, *, batch_size=None):
+        """What the model says, `(N, classes)`, batch by batch."""
+        parts = _slices(images, batch_size or self.batch_size)
+        return np.concatenate([self.model(part, training=False) for part in parts])
+
+    def right(self, images):
+        """Which images the model gets right, bool `(N,)`; logits that are not finite are no right answer."""
+        return self._right(self.logits(images))
+
+    def _right(self, logits):
+        return (np.argmax(logits, axis=-1) == self.label) & np.isfinite(logits).all(axis=-1)
+
+    @functools.cached_property
+    def natural_logits(self):
+        return self.logits(self.image)
+
+    @functools.cached_property
+    def natural_right(self):
+        return self._right(self.natural_logits)
+
+    @functools.cached_property
+    def attacked(self):
+        return self._attack(self.attack, self.model, self.mask, "fooled")
+
+    @functools.cached_property
+    def attacked_right(self):
+        return self.right(self.attacked.image)
+
+    def right_under(self, attack, *, mask=None):
+        """Which images the model gets right under another attack, bool `(N,)`."""
+        return self.right(self.output(attack, mask=mask))
+
+    def output(self, attack, *, mask=None):
+        """What another attack makes of the same images, `(N, H, W, C)`."""
+        return self._attack(attack, self.model, self.mask if mask is None else mask, "fooled").image
+
+    def transferred(self, attack):
+        """What an attack makes of them with only the surrogate to look at."""
+        return self._attack(attack, self.surrogate, self.mask, "worst").image
+
+    def _attack(self, attack, model, mask, stop):
+        before, clipped = model.get_weights(), None
+        if not isinstance(attack, Attack):
+            parts = zip(*(_slices(part, self.batch_size) for part in (self.image, self.label, mask)), strict=True)
+            image = np.concatenate([call(attack, model, *part, seed=self.seed) for part in parts])
+        elif model is self.model and self.gradient is None and uses_gradient(attack):
+            image = self.image  # no gradient flows: nothing would tell it where to go
+        else:
+            settings = {"seed": self.seed, "batch_size": self.batch_size, "stop": stop}
+            result = run_attack(model, (self.image, self.label, mask), attack, region="background", **settings)
+            image, clipped = result.images, result.clipped
+        moved = not all(map(np.array_equal, before, model.get_weights()))
+        if moved:  # what is looked at next is the model that was given
+            model.set_weights(before)
+        return Attacked(image, clipped, moved)
+
+    @functools.cached_property
+    def gradient(self):
+        """The gradient of what the attack climbs, at the images, `(N, H, W, C)`; None if the model cuts it off."""
+        climb, found = getattr(self.attack, "loss", "cross-entropy"), []
+        climb = climb if climb in objectives.LOSSES else "cross-entropy"
+        for image, label in zip(*(_slices(part, self.batch_size) for part in (self.image, self.label)), strict=True):
+            x = tf.constant(image)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                value = objectives.respond(self.model, x, tf.constant(label), climb=climb).value
+                total = objectives.GRADIENT_SCALE * tf.reduce_sum(value)
+            gradient = tape.gradient(total, x)
+            if gradient is None:
+                return None
+            found.append(gradient.numpy())
+        return np.concatenate(found)
+
+    @functools.cached_property
+    def noise(self):
+        """Random noise of the attack's budget: each pixel ±eps (L2: a random direction, all of the length)."""
+        image, mask = tf.constant(self.image), tf.constant(self.mask)
+        key = image_key(self.seed, tf.range(len(self)), 0)
+        way = norms.direction(uniform(tf.shape(image), key) - 0.5, mask, self.norm)
+        return norms.project(image + self.eps * way, image, mask, self.eps, self.norm).numpy()
+
+
+def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
+    """The `Evidence` for arguments as `verdicts.check` takes them.
+
+    Raises:
+        ValueError: for bad input.
+    """
+    if not callable(attack):
+        raise ValueError(f"attack={attack!r}; expected an attack, PGD(eps=0.1) say, or another callable.")
+    checks.choice(region, checks.REGIONS, name="region")
+    checks.seed(seed)
+    checks.count(batch_size, name="batch_size")
+    norm = checks.choice(knob(attack, "norm") or "linf", norms.NORMS, name="norm")
+    eps = knob(attack, "eps") if eps is None else eps
+    if eps is None:
+        raise ValueError("the attack carries no eps; expected eps=, the budget that is claimed.")
+    if checks.fraction(eps, name="eps", high=1.0 if norm == "linf" else float("inf")) == 0:
+        raise ValueError("eps=0: nothing is attacked; expected a budget above 0.")
+    image, label, background = to_arrays(data)
+    if not len(label):
+        raise ValueError("the data holds no images; expected at least one.")
+    for judged in [model] if surrogate is None else [model, surrogate]:
+        classes = checks.model_logits(judged, judged(image[:8], training=False))
+        checks.labels(label, image, num_classes=classes)
+    mask = region_mask(background, region).numpy()
+    given = {"model": model, "attack": attack, "image": image, "label": label, "mask": mask, "surrogate": surrogate}
+    return Evidence(eps=float(eps), norm=norm, seed=seed, batch_size=batch_size, **given)
+
+
+def compare(right, other_right, *, tolerance=TOLERANCE):
+    """Whether another attack is stronger: it is if, of the images that only one of the two fools, too many are its own.
+
+    Args:
+        right, other_right: bool `(N,)`, which images the model gets right under the attack and under the other.
+        tolerance: the difference in accuracy up to which they count as equally strong.
+
+    Returns:
+        A `Comparison`; `beaten` by McNemar's exact one-sided test at `LEVEL`, beyond the tolerance.
+
+    Example:
+        >>> compare(np.ones(100, bool), np.arange(100) > 8)
+        Comparison(only_attack=0, only_other=9, p=0.001953125, beaten=True)
+        >>> compare(np.ones(100, bool), np.arange(100) > 4).beaten
+        False
+    """
+    only_attack, only_other = int(np.sum(~right & other_right)), int(np.sum(right & ~other_right))
+    p = p_at_least(only_other, only_attack + only_other, 0.5)
+    beaten = p < LEVEL and only_other - only_attack > tolerance * len(right)
+    return Comparison(only_attack, only_other, p, bool(beaten))
+
+
+def p_at_least(hits, n, share):
+    """The exact probability of at least `hits` of `n` where each has the probability `share`.
+
+    Example:
+        >>> p_at_least(7, 7, 0.5)
+        0.0078125
+    """
+    return float(binom_test(hits, n, share, alternative="larger")) if n else 1.0
+
+
+def call(attack, model, image, label, mask, *, seed):
+    """The output of any attack on a batch, a float32 array.
+
+    Raises:
+        ValueError: if it returns anything but images of the same shape.
+    """
+    given = tf.constant(image), tf.constant(label)
+    out = np.asarray(attack(model, *given, mask=tf.constant(mask, tf.float32), seed=seed))
+    if out.shape != image.shape:
+        raise ValueError(f"the attack returned shape {out.shape}; expected the attacked images, {image.shape}.")
+    return out.astype(np.float32)
+
+
+def uses_gradient(attack):
+    """Whether an attack looks at the gradient, as far as one can know."""
+    return any(member.uses_gradient for member in getattr(attack, "members", ())) or not isinstance(attack, Attack)
+
+
+def knob(attack, name):
+    """A number that an attack carries, as an attribute or a `functools.partial` keyword; None: it does not."""
+    return attack.keywords.get(name) if isinstance(attack, functools.partial) else getattr(attack, name, None)
+
+
+def knobs(attack):
+    """The names of the numbers that can be changed: a dataclass's fields, or a `functools.partial`'s keywords."""
+    if isinstance(attack, functools.partial):
+        return set(attack.keywords)
+    return {field.name for field in dataclasses.fields(attack)} if dataclasses.is_dataclass(attack) else set()
+
+
+def turned(attack, **changes):
+    """The attack with other values of its knobs."""
+    kind = functools.partial if isinstance(attack, functools.partial) else dataclasses.replace
+    return kind(attack, **changes)
+
+
+def at_eps(attack, eps):
+    """The same attack with another budget, and a step size in proportion; None if it has no `eps` to change."""
+    own, step_size = knob(attack, "eps"), knob(attack, "step_size")
+    if "eps" not in knobs(attack):
+        return None
+    if not own or step_size is None:
+        return turned(attack, eps=eps)
+    return turned(attack, eps=eps, step_size=min(step_size * eps / own, max(1.0, eps)))
+
+
+def longer(attack):
+    """The attack with three times the steps (or queries) and a restart more; None if it has no steps to change."""
+    there = knobs(attack)
+    changes = {name: 3 * knob(attack, name) for name in {"steps", "queries"} & there}
+    one_start = "random_start" in there and not knob(attack, "random_start")  # a restart would repeat the first one
+    if changes and "restarts" in there and not one_start and knob(attack, "keep") != "last":
+        changes["restarts"] = knob(attack, "restarts") + 1
+    return turned(attack, **changes) if changes else None
+
+
+def _slices(values, size):
+    return [values[first : first + size] for first in range(0, len(values), size)]
