@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+AUTOATTACK_BAR = 600  # seconds, two cores, 1,000 images
 MANY, MEMORY_BAR = 10_000, 300  # images; MB that evaluating them may take beyond one batch
 AGREE = 0.01  # robust accuracies may differ by this much, random starts being others in each library
 
@@ -87,7 +88,10 @@ def prepare(folder, options):
         model = benchmark_model()
         la.train_classifier(model, train, attack=attack, share=share, epochs=options.epochs)
         model.save(folder / f"{name}.keras")
-    la.small_cnn(input_shape=(28, 28, 1), num_classes=10).save(folder / "small_cnn.keras")
+    model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+    model.save(folder / "small_cnn.keras")
+    la.train_classifier(model, train, attack=attack, share=0.5, epochs=options.epochs)
+    model.save(folder / "LAT small_cnn.keras")
 
 
 def serve(connection, name, suite, folder, options):
@@ -172,6 +176,34 @@ def memory_rows(folder, options):
     return rows
 
 
+def autoattack(connection, folder, options):
+    """In a process of its own: the standard `LocalizedAutoAttack` on the background of a LAT-trained small_cnn."""
+    import numpy as np
+
+    import locadv_tf as la
+
+    import keras  # isort: skip
+
+    with np.load(folder / "attack.npz") as arrays:
+        data = tuple(arrays[part] for part in ("x", "y", "mask"))
+    model = keras.saving.load_model(folder / "LAT small_cnn.keras")
+    started = time.perf_counter()
+    result = la.run_attack(model, data, la.LocalizedAutoAttack(eps=options.eps), keep_images=False)
+    connection.send((time.perf_counter() - started, float(1 - result.fooled.mean()), len(result)))
+
+
+def autoattack_rows(folder, options):
+    """What the strongest attack takes."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=autoattack, args=(theirs, folder, options))
+    process.start()
+    seconds, robust, n = ours.recv()
+    process.join()
+    row = {"suite": "autoattack", "contestant": f"LocalizedAutoAttack (standard), {n:,} images", "seconds": seconds}
+    return [row | {"robust_accuracy": robust, "bar": f"at most {AUTOATTACK_BAR} s", "met": seconds <= AUTOATTACK_BAR}]
+
+
 def run_suite(suite, folder, options):
     """All rounds of one suite, the contestants in turn. Returns their rows."""
     title, context = suite["title"], multiprocessing.get_context("spawn")
@@ -195,6 +227,9 @@ def run_suite(suite, folder, options):
     for connection in servers.values():
         connection.send("stop")
     return [_row(suite, name, rounds) | {"device": device} for name in rounds]
+
+
+ALONE = {"autoattack": autoattack_rows, "memory": memory_rows}  # suites in which the kit is by itself
 
 
 def _row(suite, name, rounds):
@@ -245,7 +280,7 @@ def markdown(rows, about):
         "Times are medians [minimum, maximum]; *ratio*: the contestant's time over the kit's, the median over rounds. "
         "A floor is not a contestant: the bare compiled passes that the work consists of, and nothing else.",
     ]
-    for title in dict.fromkeys(row["suite"] for row in rows if row["suite"] != "memory"):
+    for title in dict.fromkeys(row["suite"] for row in rows if row["suite"] not in ALONE):
         lines += ["", f"## {title[0].upper()}{title[1:]}", ""]
         lines += ["| contestant | seconds | ratio to the kit | robust accuracy | bar | met |", "|---" * 6 + "|"]
         for row in (row for row in rows if row["suite"] == title):
@@ -253,6 +288,10 @@ def markdown(rows, about):
             robust = f"{100 * row['robust_accuracy']:.1f} %" if "robust_accuracy" in row else "–"
             bar = f"{row.get('bar', '')} | {({True: 'yes', False: 'no'}).get(row.get('met'), '')}"
             lines.append(f"| {row['contestant']} | {seconds} | {row['ratio']:.2f} | {robust} | {bar} |")
+    for row in (row for row in rows if row["suite"] == "autoattack"):
+        lines += ["", "## The strongest attack", "", f"{row['contestant']}, background of a LAT-trained `small_cnn`: "
+                  f"{row['seconds']:.0f} s, robust accuracy {100 * row['robust_accuracy']:.1f} % (bar: {row['bar']}, "
+                  f"{'met' if row['met'] else 'missed'})."]  # fmt: skip
     if memory := [row for row in rows if row["suite"] == "memory"]:
         lines += ["", "## Memory", "", "| | peak of the process (MB) | more (MB) | bar | met |", "|---" * 5 + "|"]
         for row in memory:
@@ -265,7 +304,7 @@ def add_arguments(parser):
     """The options of `locadv bench`."""
     parser.add_argument("--dataset", default="mnist", help="a grey 28x28 set (default: mnist; digits needs no data)")
     parser.add_argument(
-        "--suites", nargs="+", default=[*SUITES, "memory"], choices=[*SUITES, "memory"], help="which (default: all)"
+        "--suites", nargs="+", default=[*SUITES, *ALONE], choices=[*SUITES, *ALONE], help="which (default: all)"
     )
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds (default: 3)")
     parser.add_argument("--images", type=int, default=1000, help="attacked images (default: 1000)")
@@ -286,8 +325,9 @@ def run(options):
         maker.join()
         if maker.exitcode:
             return 1
-        rows = [row for name in options.suites if name != "memory" for row in run_suite(SUITES[name], folder, options)]
-        rows += memory_rows(folder, options) if "memory" in options.suites else []
+        rows = []
+        for name in options.suites:
+            rows += ALONE[name](folder, options) if name in ALONE else run_suite(SUITES[name], folder, options)
     about = {name: value for name, value in vars(options).items() if name not in ("run", "out")}
     about |= {"machine": machine(), "device": rows[0].get("device", ""), "finished": time.strftime("%Y-%m-%d")}
     table = markdown(rows, about)
@@ -303,7 +343,7 @@ def figure(rows):
     """Times as points with minimum and maximum, on one logarithmic scale, a panel per suite."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in rows if row["suite"] != "memory"]
+    rows = [row for row in rows if row["suite"] not in ALONE]
     titles = list(dict.fromkeys(row["suite"] for row in rows))
     sheet = Figure(figsize=(8, 0.5 + 0.36 * (len(rows) + 2 * len(titles))), layout="constrained")
     heights = [sum(row["suite"] == title for row in rows) + 1 for title in titles]

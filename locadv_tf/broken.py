@@ -6,7 +6,7 @@ Reading on spoils that assignment.
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf.attacks import loss_and_gradient
+from locadv_tf.objectives import respond_with_gradient
 
 FAULTS = ("budget", "mask", "range", "sign", "sound", "steps")
 _STEPS = 10
@@ -46,7 +46,7 @@ def _attack(fault):
         if fault == "sign":
             size = -size
         for _ in range(_STEPS):
-            _, _, gradient = loss_and_gradient(model, x, label)
+            gradient = respond_with_gradient(model, x, label).gradient
             x = x + size * tf.where(allowed, tf.sign(gradient), 0.0)
             if fault != "budget":
                 x = tf.clip_by_value(x, image - eps, image + eps)

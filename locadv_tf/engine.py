@@ -154,6 +154,7 @@ def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
 
 def _run(model, arrivals, attack, seed, first, stop, batch_size):
     """One attack on a stream of jobs; its restarts are numbered from `first` on."""
+    steps = attack.steps if attack.eps > 0 else 0
     waiting = batch = reached = None  # jobs before their first step, on their way, and after their last step
     more = True
 
@@ -173,10 +174,10 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
             waiting = _take(waiting, slice(room, None))
 
         if _size(batch):
-            if attack.steps:
+            if steps:
                 batch = batch.advanced()
             fooled = batch.moving["best"].fooled.numpy() & (stop == "fooled")
-            if (leaves := fooled | (batch.k == attack.steps)).any():
+            if (leaves := fooled | (batch.k == steps)).any():
                 jobs, batch = _leave(batch, leaves, "evaluations" if attack.uses_gradient else "queries")
                 if (done := fooled[leaves]).any():
                     yield _take(jobs, done)
@@ -287,17 +288,14 @@ class _CompiledAttack(NamedTuple):
 @functools.lru_cache(maxsize=8)
 def _compiled(model, shape):
     """A model's verdicts and logits. They follow its weights, but not a layer that is exchanged: clone it for that."""
-    images, labels = tf.TensorSpec((None, *shape)), tf.TensorSpec([None], tf.int64)
 
-    @tf.function(input_signature=[images, labels], autograph=False)
     def judge(x, label):
         return objectives.respond(model, x, label)[:2]
 
-    @tf.function(input_signature=[images], autograph=False)
     def logits(x):
         return model(x, training=False)
 
-    return _Compiled(judge, logits)
+    return _Compiled(_traced_once(judge), _traced_once(logits))
 
 
 @functools.lru_cache(maxsize=32)

@@ -17,7 +17,7 @@ there, it says about areas and not about backgrounds.
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import attacks, checks
+from locadv_tf import attacks, checks, objectives
 from locadv_tf.batches import to_arrays
 from locadv_tf.engine import run_attack
 from locadv_tf.evaluation import mean_interval, share_interval, with_interval
@@ -286,7 +286,7 @@ def gradient_energy(model, data, *, batch_size=128):
     energy = []  # float64: squares of small gradients underflow in float32
     for at in (slice(first, first + batch_size) for first in range(0, len(images), batch_size)):
         x, y = tf.constant(images[at]), tf.constant(labels[at])
-        _, _, gradient = attacks.loss_and_gradient(model, x, y)
+        gradient = objectives.respond_with_gradient(model, x, y).gradient
         energy.append(np.square(np.asarray(gradient, np.float64)))
     energy = np.concatenate(energy)
     total, inside = (part.sum(axis=(1, 2, 3)) for part in (energy, energy * masks))

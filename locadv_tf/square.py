@@ -20,7 +20,7 @@ class Square(Attack):
 
     Black-box: where it beats attacks with a gradient, the gradient was hidden, not the weakness gone. It starts at
     vertical stripes of ±eps, then sets random squares, per channel, to +eps or −eps and keeps what raises the margin.
-    Squares lie around random pixels of the mask and change nothing outside it; their area is a share of the mask's.
+    Squares hold a random pixel of the mask and change nothing outside it; their area is a share of the mask's.
 
     Args:
         eps: the budget, in pixel units of [0, 1].
@@ -89,7 +89,7 @@ class Square(Attack):
 
 
 def square(mask, share, key):
-    """A square around a random pixel of each mask, bool `(N, H, W, 1)`.
+    """A random square that holds a random pixel of each mask, bool `(N, H, W, 1)`.
 
     Args:
         mask: bool `(N, H, W, 1)`.
@@ -99,15 +99,19 @@ def square(mask, share, key):
     n, height, width, _ = tf.unstack(tf.shape(mask))
     counted = tf.cumsum(tf.cast(tf.reshape(mask, (n, -1)), tf.int32), axis=1)  # each pixel's number in its mask
     area = counted[:, -1]
-    number = tf.cast(uniform((n, 1, 1, 1), key)[:, 0, 0, 0] * tf.cast(area, tf.float32), tf.int32)
+    chance = uniform((n, 1, 1, 3), key)[:, 0, 0]
+    number = tf.cast(chance[:, 0] * tf.cast(area, tf.float32), tf.int32)
     pixel = tf.reduce_sum(tf.cast(counted <= number[:, None], tf.int32), axis=1)
+    pixel = tf.minimum(pixel, height * width - 1)  # an empty mask has none
     side = tf.cast(tf.round(tf.sqrt(share * tf.cast(area, tf.float32))), tf.int32)
     side = tf.clip_by_value(side, 1, tf.minimum(height, width))
-    first_row = tf.clip_by_value(pixel // width - side // 2, 0, height - side)
-    first_column = tf.clip_by_value(pixel % width - side // 2, 0, width - side)
 
-    def within(first, length):
+    def within(position, length, chance):
+        lowest, highest = tf.maximum(position - side + 1, 0), tf.minimum(position, length - side)
+        first = lowest + tf.cast(chance * tf.cast(highest - lowest + 1, tf.float32), tf.int32)
         offset = tf.range(length) - first[:, None]
         return (offset >= 0) & (offset < side[:, None])
 
-    return (within(first_row, height)[:, :, None] & within(first_column, width)[:, None, :])[..., None]
+    rows = within(pixel // width, height, chance[:, 1])
+    columns = within(pixel % width, width, chance[:, 2])
+    return (rows[:, :, None] & columns[:, None, :])[..., None]
