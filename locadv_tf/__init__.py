@@ -15,6 +15,7 @@ from locadv_tf.data import class_names, load_data
 from locadv_tf.device import describe_device, grow_gpu_memory
 from locadv_tf.engine import AttackResult, run_attack
 from locadv_tf.evaluation import evaluate
+from locadv_tf.fast import OverfittingWatch, single_step
 from locadv_tf.models import colour_cnn, small_cnn
 from locadv_tf.training import LocalizedAdversarialTraining, train_classifier
 
@@ -25,6 +26,7 @@ __all__ = [
     "PGD",
     "AttackResult",
     "LocalizedAdversarialTraining",
+    "OverfittingWatch",
     "RandomNoise",
     "class_names",
     "colour_cnn",
@@ -37,6 +39,7 @@ __all__ = [
     "plotting",
     "region_mask",
     "run_attack",
+    "single_step",
     "small_cnn",
     "to_arrays",
     "train_classifier",
