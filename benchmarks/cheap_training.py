@@ -1,10 +1,10 @@
 """What cheaper localized adversarial training costs, and what it keeps: `python benchmarks/cheap_training.py --help`.
 
-Every recipe starts from the same weights and sees the same images; all take turns, epoch by epoch in one process, so
-that a machine whose speed drifts slows all of them alike. *Cost* is a recipe's time over natural training's, in its
-fastest epoch over natural training's fastest (so that other work on the machine does not count), times its number of
-epochs over natural training's. Accuracies are those under PGD on the background and on the full image. The
-recommendation is made on validation images; test images are for the table.
+Two parts. *Accuracies*: every recipe starts from the same weights, sees the same images, and is attacked with PGD on
+the background and on the full image, for several seeds. The recommendation is made on validation images; test images
+are for the table. *Costs*: in one process the recipes take turns, an epoch each, round after round; a recipe's cost is
+its processor time over natural training's in the same round (on a GPU: wall time), times its number of epochs over
+natural training's. Processor time, as other work on the machine does not count in it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ MOST_COST, LEAST_KEPT = 2.2, 0.97  # the goal: at most that cost, at least that 
 SETTINGS = {  # images: a multiple of the batch, so that all batches have one shape
     "digits": {"eps": 0.1, "images": 1152, "epochs": 20, "seeds": 3},
     "mnist": {"eps": 0.1, "images": 4096, "epochs": 20, "seeds": 3},
-    "cifar10": {"eps": 4 / 255, "images": 8192, "epochs": 8, "seeds": 2},
+    "cifar10": {"eps": 4 / 255, "images": 4096, "epochs": 8, "seeds": 2},
 }
 REFERENCE = "PGD-5"
 COLOURS = {
@@ -128,7 +128,7 @@ def recipes(classifier, *, eps, images, seed):
         "natural": (lat(la.RandomNoise(eps=eps), share=0), 1),
         "PGD-5": (lat(la.PGD(eps=eps, steps=5, keep="last")), 1),
         "PGD-2": (lat(la.PGD(eps=eps, steps=2, keep="last")), 1),
-        "single step": (lat(la.PGD(eps=eps, steps=1, step_size=1.25 * eps, keep="last")), 1),
+        "single step": (lat(la.single_step(eps=eps)), 1),
         "no random start": (lat(la.FGSM(eps=eps)), 1),
         "free, m = 4": (lambda: FreeReplay(classifier(), eps, replays=4), 1 / 4),
         "free, m = 4, longer": (lambda: FreeReplay(classifier(), eps, replays=4), 1 / 2),
@@ -136,78 +136,97 @@ def recipes(classifier, *, eps, images, seed):
     }  # fmt: skip
 
 
-def run_seed(dataset, seed, setting, options):
-    """Trains and evaluates every recipe with one seed. Returns a row per recipe."""
-    eps, images, epochs = setting["eps"], setting["images"], setting["epochs"]
+def build(dataset, seed, setting, options):
+    """The recipes ready to train: name to `(model, its data, its epochs)`."""
+    eps, images = setting["eps"], setting["images"]
+    train = la.load_data(dataset, "train", limit=images, seed=seed)
+    shape = tuple(train.element_spec[0]["image"].shape)
+
+    def classifier():
+        return (la.small_cnn if shape[-1] == 1 else la.colour_cnn)(shape, 10, seed=seed)
+
+    numbered = train.enumerate().map(lambda i, element: ({**element[0], "index": i}, element[1])).cache()
+    ready = {}
+    for name, (wrap, share) in recipes(classifier, eps=eps, images=images, seed=seed).items():
+        if name in options.recipes:
+            model = wrap()
+            own_loss = isinstance(model, _Experiment)
+            model.compile(
+                "adam", loss=None if own_loss else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            )
+            data = numbered.shuffle(images, seed=seed).batch(BATCH, drop_remainder=True)
+            ready[name] = model, data, max(1, round(setting["epochs"] * share))
+    return ready
+
+
+def accuracies(dataset, seed, setting, options):
+    """Trains and attacks every recipe with one seed. Returns a row per recipe."""
     splits = {
         name: la.load_data(dataset, name, limit=options.attacked_images, seed=seed) for name in ("validation", "test")
     }
-    train = la.load_data(dataset, "train", limit=images, seed=seed)
-    shape = train.element_spec[0]["image"].shape
-
-    def classifier():
-        return (la.small_cnn if shape[-1] == 1 else la.colour_cnn)(tuple(shape), 10, seed=seed)
-
-    numbered = train.enumerate().map(lambda i, element: ({**element[0], "index": i}, element[1])).cache()
-    models, data, seconds, left = {}, {}, {}, {}
-    for name, (build, share) in recipes(classifier, eps=eps, images=images, seed=seed).items():
-        if name in options.recipes:
-            models[name], left[name], seconds[name] = build(), round(epochs * share), []
-            data[name] = numbered.shuffle(images, seed=seed).batch(BATCH, drop_remainder=True)
-            experiment = isinstance(models[name], _Experiment)
-            loss = None if experiment else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            models[name].compile("adam", loss=loss)
-    trained = dict(left)
-    for epoch in range(epochs):
-        for name in (name for name in models if left[name]):
-            started = time.perf_counter()
-            models[name].fit(data[name], shuffle=False, verbose=0)
-            seconds[name].append(time.perf_counter() - started)
-            left[name] -= 1
-        print(f"{dataset}, seed {seed}: epoch {epoch + 1} of {epochs}", file=sys.stderr, flush=True)
-
-    attack = {"PGD": la.PGD(eps=eps, steps=options.steps)}
+    attack = {"PGD": la.PGD(eps=setting["eps"], steps=options.steps)}
     rows = []
-    for name, model in models.items():
-        row = {"dataset": dataset, "recipe": name, "seed": seed, "epochs": trained[name]}
-        row["passes"] = model.passes_per_image * trained[name] / epochs
-        row["seconds"] = seconds[name][1:]  # the first epoch compiles, and is not counted
-        row["cost"] = min(row["seconds"]) / min(seconds["natural"][1:]) * trained[name] / epochs
-        for split, images_of_it in splits.items():
+    for name, (model, data, epochs) in build(dataset, seed, setting, options).items():
+        model.fit(data, shuffle=False, epochs=epochs, verbose=0)
+        row = {"dataset": dataset, "recipe": name, "seed": seed}
+        row["passes"] = model.passes_per_image * epochs / setting["epochs"]
+        for split, images in splits.items():
             for found in la.evaluate(
-                model.classifier, images_of_it, attack, regions=("background", "full"), seed=seed, stop="fooled"
+                model.classifier, images, attack, regions=("background", "full"), seed=seed, stop="fooled"
             ):
-                where = {"none": "natural"}.get(found["region"], found["region"])
-                row[f"{split}_{where}"] = found["accuracy"]
-                row[f"{split}_n"] = found["n"]
+                where = "natural" if found["region"] == "none" else found["region"]
+                row |= {f"{split}_{where}": found["accuracy"], f"{split}_n": found["n"]}
         rows.append(row)
         told = [f"{key} {value:.3f}" for key, value in row.items() if isinstance(value, float)]
         print(f"{dataset}, seed {seed}, {name}: {', '.join(told)}", file=sys.stderr, flush=True)
     return rows
 
 
-def summarize(rows):
-    """Means over seeds per data set and recipe, with lowest and highest, and what is kept of PGD-5's accuracy.
+def costs(dataset, setting, options):
+    """Every recipe's cost in each round, in multiples of natural training: `{name: [cost, …]}`."""
+    clock = time.perf_counter if tf.config.list_physical_devices("GPU") else time.process_time
+    ready = build(dataset, 0, setting | {"images": BATCH * options.rounds_batches}, options)
+    found = {name: [] for name in ready}
+    for i in range(options.rounds + 1):  # the first round compiles, and is not counted
+        seconds = {}
+        for name, (model, data, _) in ready.items():
+            started = clock()
+            model.fit(data, shuffle=False, verbose=0)
+            seconds[name] = clock() - started
+        for name, (_, _, epochs) in ready.items():
+            if i:
+                found[name].append(seconds[name] / seconds["natural"] * epochs / setting["epochs"])
+        print(f"{dataset}: round {i} of costs", file=sys.stderr, flush=True)
+    return found
+
+
+def summarize(results):
+    """Per data set and recipe the mean over seeds and the median cost, with lowest and highest, and what is kept.
 
     Args:
-        rows: of `run_seed`.
+        results: dictionary from a data set's name to what its JSON file holds.
 
     Returns:
         A list of dictionaries; `kept_background` and `kept_full` are shares of the reference's accuracy, by seed;
         `good` says whether cost and validation accuracies meet the goal.
     """
+    rows = [row for result in results.values() for row in result["rows"]]
     reference = {(row["dataset"], row["seed"]): row for row in rows if row["recipe"] == REFERENCE}
     summary = []
     for dataset, recipe in dict.fromkeys((row["dataset"], row["recipe"]) for row in rows):
         mine = [row for row in rows if (row["dataset"], row["recipe"]) == (dataset, recipe)]
         line = {"dataset": dataset, "recipe": recipe, "seeds": len(mine), "passes": mine[0]["passes"]}
-        columns = {"cost": [row["cost"] for row in mine]}
+        rounds = results[dataset]["costs"][recipe]
+        line |= {"cost": statistics.median(rounds), "cost_low": min(rounds), "cost_high": max(rounds)}
+        columns = {}
         for split in ("validation", "test"):
             for where in ("natural", "background", "full"):
                 columns[f"{split}_{where}"] = [row[f"{split}_{where}"] for row in mine]
             for where in ("background", "full"):
+                bases = [reference[dataset, row["seed"]][f"{split}_{where}"] for row in mine]
                 columns[f"{split}_kept_{where}"] = [
-                    row[f"{split}_{where}"] / reference[dataset, row["seed"]][f"{split}_{where}"] for row in mine
+                    row[f"{split}_{where}"] / base if base else float("nan")
+                    for row, base in zip(mine, bases, strict=True)
                 ]
         for name, values in columns.items():
             line |= {name: statistics.mean(values), f"{name}_low": min(values), f"{name}_high": max(values)}
@@ -232,14 +251,15 @@ def markdown(results):
     Args:
         results: dictionary from a data set's name to what its JSON file holds.
     """
-    summary = summarize([row for result in results.values() for row in result["rows"]])
+    summary = summarize(results)
     chosen = recommend(summary)
     told = f"**{chosen}** is the cheapest that meets the goal" if chosen else "None of them meets the goal"
     lines = [
         "# Cheaper localized adversarial training",
         "",
         "`python benchmarks/cheap_training.py`. Half of each batch is attacked, in the background. *Passes* and *cost* "
-        "are multiples of natural training's: forward and backward passes, and measured time. "
+        "are multiples of natural training's: forward and backward passes, and measured time (processor time without a "
+        "GPU; the median over rounds [lowest, highest]). "
         f"*Kept*: share of {REFERENCE}'s accuracy, seed by seed. Means over seeds [lowest, highest], on test images. "
         f"Goal: at most {MOST_COST} × the cost, at least {100 * LEAST_KEPT:.0f} % kept on background and full image. "
         f"On the validation images of {' and '.join(results)}, {told}.",
@@ -253,8 +273,8 @@ def markdown(results):
             f"## {dataset}",
             "",
             f"{mine[0]['seeds']} seeds, {about['images']:,} training images, {about['epochs']} epochs, eps "
-            f"{la.attacks.eps_255(about['eps'])}, PGD-{about['steps']} on {n:,} test images; {about['machine']} "
-            f"({about['device']}), {about['finished']}.",
+            f"{la.attacks.eps_255(about['eps'])}, PGD-{about['steps']} on {n:,} test images; {about['finished']}. "
+            f"Costs on {result['machine']}.",
             "",
             "| training | passes | cost | natural (%) | background (%) | full (%) | kept, background (%) "
             "| kept, full (%) | goal met in validation |",
@@ -278,7 +298,7 @@ def figure(results):
     """Accuracy against cost: a row of panels per data set, a column per region."""
     from matplotlib.figure import Figure
 
-    summary = summarize([row for result in results.values() for row in result["rows"]])
+    summary = summarize(results)
     sheet = Figure(figsize=(9, 0.6 + 3.1 * len(results)), layout="constrained")
     axes = sheet.subplots(len(results), 2, squeeze=False, sharex=True)
     for line_of_axes, (dataset, result) in zip(axes, results.items(), strict=True):
@@ -323,28 +343,36 @@ def main(arguments=None):
     parser.add_argument("--attacked-images", type=int, default=1000, help="of each of validation and test (1000)")
     parser.add_argument("--steps", type=int, default=20, help="steps of PGD in the evaluation (default: 20)")
     parser.add_argument("--recipes", nargs="+", default=list(COLOURS), choices=list(COLOURS), help="which (all)")
+    parser.add_argument("--parts", nargs="+", default=["accuracies", "costs"], choices=["accuracies", "costs"])
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds of the costs (default: 5)")
+    parser.add_argument("--rounds-batches", type=int, default=16, help="batches of 128 in a round (default: 16)")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for CHEAP_TRAINING.md, .json per set and .png")
     options = parser.parse_args(arguments)
+    if missing := {"natural", REFERENCE} - set(options.recipes):
+        parser.error(f"--recipes lacks {' and '.join(sorted(missing))}, which all others are held against")
     options.out.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(HERE))
     from bench import machine
 
     for dataset in options.datasets:
-        setting = SETTINGS[dataset] | {
-            name: value for name in ("images", "epochs", "seeds") if (value := getattr(options, name)) is not None
-        }
-        rows = []
-        for seed in range(setting["seeds"]):
-            rows += run_seed(dataset, seed, setting, options)
-        about = setting | {"steps": options.steps, "machine": machine(), "device": la.describe_device()}
-        about["finished"] = time.strftime("%Y-%m-%d")
+        asked = {name: getattr(options, name) for name in ("images", "epochs", "seeds")}
+        setting = SETTINGS[dataset] | {name: value for name, value in asked.items() if value is not None}
         path = options.out / f"cheap_training_{dataset}.json"
-        path.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
-    results = {
-        name: json.loads(path.read_text())
-        for name in SETTINGS
-        if (path := options.out / f"cheap_training_{name}.json").exists()
-    }
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if "accuracies" in options.parts:
+            kept["rows"] = []
+            kept["about"] = setting | {"steps": options.steps, "finished": time.strftime("%Y-%m-%d")}
+            for seed in range(setting["seeds"]):
+                kept["rows"] += accuracies(dataset, seed, setting, options)
+                path.write_text(json.dumps(kept, indent=1) + "\n")  # an interrupted run keeps its finished seeds
+        if "costs" in options.parts:
+            kept["costs"] = costs(dataset, setting, options)
+            kept["machine"] = f"{machine()}; {la.describe_device()}"
+        path.write_text(json.dumps(kept, indent=1) + "\n")
+    paths = {name: options.out / f"cheap_training_{name}.json" for name in SETTINGS}
+    results = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    if any({"rows", "costs"} - set(result) for result in results.values()):
+        return  # one part is still to come
     table = markdown(results)
     (options.out / "CHEAP_TRAINING.md").write_text(table, encoding="utf-8")
     figure(results).savefig(options.out / "cheap_training.png", dpi=110)

@@ -40,7 +40,7 @@ class OverfittingWatch(keras.callbacks.Callback):
     """Watches a `LocalizedAdversarialTraining` for catastrophic overfitting.
 
     After each epoch it attacks the same few images twice, as in training and with a stronger attack, and logs the
-    accuracies as `weak_accuracy` and `strong_accuracy`.
+    accuracies as `val_weak_accuracy` and `val_strong_accuracy`.
 
     The criterion: accuracy under the stronger attack is more than `drop` below its best so far (Wong et al. 2020 stop
     at a fall by 0.2 from one epoch to the next), *and* more than `drop` below that under the training's attack, which
@@ -72,7 +72,7 @@ class OverfittingWatch(keras.callbacks.Callback):
         >>> attack = la.single_step(eps=0.1)
         >>> options = {"attack": attack, "epochs": 1, "callbacks": [watch]}
         >>> history = la.train_classifier(model, la.load_data("digits", "train[:128]"), **options)
-        >>> history["weak_accuracy"][0] >= history["strong_accuracy"][0]
+        >>> history["val_weak_accuracy"][0] >= history["val_strong_accuracy"][0]
         True
         >>> watch.overfitted
         False
@@ -114,7 +114,7 @@ class OverfittingWatch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         weak, strong = map(float, self.measure())
-        logs |= {"weak_accuracy": weak, "strong_accuracy": strong}
+        logs |= {"val_weak_accuracy": weak, "val_strong_accuracy": strong}
         if self.overfitted:
             return
         fallen = self.best_epoch is not None and self.best - strong > self.drop

@@ -47,10 +47,10 @@ def test_single_step_is_the_recipe_of_the_paper():
 def test_catastrophic_overfitting_is_seen_stopped_and_mended(robust, digits_train, sample, capsys):
     watch = la.OverfittingWatch(sample)
     model, history = fit(robust, la.FGSM(eps=EPS), digits_train, epochs=6, callbacks=[watch])
-    before, after = watch.best, history["strong_accuracy"][-1]
+    before, after = watch.best, history["val_strong_accuracy"][-1]
     assert watch.overfitted
-    assert after < before - 0.2 and history["weak_accuracy"][-1] > after + 0.2
-    assert len(history["strong_accuracy"]) < 6 and "catastrophic overfitting in epoch" in watch.verdict
+    assert after < before - 0.2 and history["val_weak_accuracy"][-1] > after + 0.2
+    assert len(history["val_strong_accuracy"]) < 6 and "catastrophic overfitting in epoch" in watch.verdict
     assert capsys.readouterr().out.count("Warning: catastrophic overfitting") == 1
     assert strong_accuracy(model, sample) == pytest.approx(before, abs=0.03)  # other random starts
 
@@ -60,7 +60,7 @@ def test_a_classifier_that_never_was_robust_is_told_so_in_the_end(digits_train, 
     watch = la.OverfittingWatch(sample)
     _, history = fit(start, la.FGSM(eps=EPS), digits_train, epochs=3, callbacks=[watch])
     assert not watch.overfitted and len(history["loss"]) == 3
-    assert history["weak_accuracy"][-1] - history["strong_accuracy"][-1] > 0.2
+    assert history["val_weak_accuracy"][-1] - history["val_strong_accuracy"][-1] > 0.2
     assert capsys.readouterr().out.count("Warning: less robust than it looks in training") == 1
 
 
@@ -70,7 +70,7 @@ def test_silence_where_training_is_sound(digits_train, digits_validation, capsys
     history = la.train_classifier(la.small_cnn((28, 28, 1), 10), digits_train.take(600), **options)
     assert not watch.overfitted and watch.verdict.startswith("no catastrophic overfitting: accuracy")
     assert "(the training's)" in watch.verdict and "n = 128, after epoch 3" in watch.verdict
-    assert len(history["weak_accuracy"]) == len(history["strong_accuracy"]) == len(history["loss"]) == 3
+    assert len(history["val_weak_accuracy"]) == len(history["val_strong_accuracy"]) == len(history["loss"]) == 3
     assert capsys.readouterr().out == ""
 
 
@@ -120,7 +120,7 @@ def test_the_criterion(script, epochs, overfitted, misled):
     x, y, mask = few()
     history = defended.fit({"image": x, "mask": mask}, y, epochs=len(script) - 1, callbacks=[watch], verbose=0).history
     assert (watch.overfitted, watch.misled) == (overfitted, misled)
-    assert history["strong_accuracy"] == [strong for _, strong in script[1 : epochs + 1]]
+    assert history["val_strong_accuracy"] == [strong for _, strong in script[1 : epochs + 1]]
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_the_full_region_needs_no_masks():
     defended = la.LocalizedAdversarialTraining(linear(), attack=la.FGSM(eps=0.1), region="full")
     defended.compile("sgd", loss=LOSS)
     history = defended.fit(x, y, callbacks=[la.OverfittingWatch((x, y))], verbose=0).history
-    assert 0 <= history["strong_accuracy"][0] <= history["weak_accuracy"][0] <= 1
+    assert 0 <= history["val_strong_accuracy"][0] <= history["val_weak_accuracy"][0] <= 1
