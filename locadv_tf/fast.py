@@ -51,6 +51,9 @@ class OverfittingWatch(keras.callbacks.Callback):
     already) and stops the training. It also warns when the training ends with the second half alone: the classifier
     never was as robust as its training's accuracy reads.
 
+    Attributes: `verdict`, a sentence for the report; `overfitted`, whether the criterion was met; `misled`, whether its
+    second half is met after the last epoch.
+
     Args:
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`, of
             which the first images serve: of the validation or the training data, never of the test data, as they
