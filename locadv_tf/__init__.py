@@ -18,6 +18,7 @@ from locadv_tf.data import class_names, load_data
 from locadv_tf.device import describe_device, grow_gpu_memory
 from locadv_tf.engine import AttackResult, run_attack
 from locadv_tf.evaluation import evaluate
+from locadv_tf.fast import OverfittingWatch, single_step
 from locadv_tf.models import colour_cnn, small_cnn
 from locadv_tf.square import Square
 from locadv_tf.training import LocalizedAdversarialTraining, train_classifier
@@ -31,6 +32,7 @@ __all__ = [
     "AttackResult",
     "LocalizedAdversarialTraining",
     "LocalizedAutoAttack",
+    "OverfittingWatch",
     "RandomNoise",
     "Square",
     "class_names",
@@ -44,6 +46,7 @@ __all__ = [
     "plotting",
     "region_mask",
     "run_attack",
+    "single_step",
     "small_cnn",
     "smallest_eps",
     "to_arrays",

@@ -92,7 +92,12 @@ def load_data(
         return {"image": tf.cast(image, tf.float32) / 255.0, "mask": tf.cast(background, tf.float32)}, label
 
     data = tf.data.Dataset.from_tensor_slices((x, background, y))
-    return data.map(to_float, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = data.map(to_float, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # tf.data's tuner sleeps for 10, 20, 40 … ms at a time, and now and then the end of an epoch waits until it wakes
+    # (TensorFlow 2.21): up to twice the time of a short epoch. Nothing is tuned here, nor in what is made of this.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
 
 
 def class_names(name):

@@ -241,6 +241,7 @@ def train_classifier(
     epochs=5,
     batch_size=128,
     seed=0,
+    callbacks=(),
     verbose=0,
 ):
     """Trains a classifier in place with Adam, on reshuffled batches: what the notebooks do with every model.
@@ -252,6 +253,7 @@ def train_classifier(
         validation: an unbatched data set for the `val_` logs, or None.
         epochs, batch_size: whole numbers.
         seed: integer that the order of the images and the attack's random numbers follow from.
+        callbacks: as for `fit`; an `OverfittingWatch` for a single-step attack.
         verbose: as for `fit`; 2 (a line per epoch) reads well in an executed notebook.
 
     Returns:
@@ -274,4 +276,5 @@ def train_classifier(
     defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     shuffled = train.cache().shuffle(10_000, seed=seed).batch(batch_size)
     validation = None if validation is None else validation.cache().batch(500)
-    return defended.fit(shuffled, validation_data=validation, shuffle=False, epochs=epochs, verbose=verbose).history
+    options = {"validation_data": validation, "epochs": epochs, "callbacks": list(callbacks), "verbose": verbose}
+    return defended.fit(shuffled, shuffle=False, **options).history

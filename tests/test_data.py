@@ -145,6 +145,11 @@ def test_digits_are_what_design_says(digits_train, digits_validation, digits_tes
     assert la.class_names("digits") == [str(digit) for digit in range(10)] == la.class_names("composite")
 
 
+def test_no_tuner_makes_an_epoch_wait(digits_train):
+    for one in (digits_train, digits_train.cache().shuffle(10, seed=0).batch(4), tf.data.Dataset.zip(digits_train)):
+        assert one.options().autotune.enabled is False
+
+
 def test_a_data_set_repeats_itself(digits_train):
     assert same(la.to_arrays(digits_train), la.to_arrays(digits_train))
     for name in ("digits", "composite"):
