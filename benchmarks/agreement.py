@@ -15,12 +15,10 @@ import numpy as np
 
 import locadv_tf as la  # before keras: it keeps TensorFlow's start-up messages off the screen
 
-warnings.simplefilter("ignore")  # the peers' own
-
-import bench  # noqa: E402
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from contestants import BATCH, art_classifier  # noqa: E402
+import bench  # isort: skip
+import keras  # isort: skip
+import tensorflow as tf  # isort: skip
+from contestants import BATCH, art_classifier  # isort: skip
 
 AGREE = 0.005  # how much higher the kit's robust accuracy may be
 
@@ -121,6 +119,7 @@ def markdown(rows, options):
 
 
 def main(options):
+    warnings.simplefilter("ignore")  # the peers' own
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         bench.prepare(folder, options)

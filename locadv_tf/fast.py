@@ -29,8 +29,9 @@ def single_step(eps):
         ValueError: if `eps` is not in [0, 1].
 
     Example:
-        >>> single_step(eps=0.1)
-        PGD(eps=0.1, steps=1, step_size=0.125, random_start=True, restarts=1, keep='last')
+        >>> attack = single_step(eps=0.1)
+        >>> print(attack, "· step size", attack.alpha)
+        PGD-1, eps = 25.5/255 · step size 0.125
     """
     eps = checks.fraction(eps, name="eps")
     return PGD(eps=eps, steps=1, step_size=min(1.25 * eps, 1.0), keep="last")

@@ -1,10 +1,15 @@
 """The benchmark's arithmetic; no time is measured in a test."""
 
+import argparse
+
+import numpy as np
 import pytest
 
+import locadv_tf as la
 from locadv_tf import cli
 
 cli.parser()  # puts benchmarks/ on the path, as the command line does
+import agreement  # noqa: E402
 import bench  # noqa: E402
 
 ROUNDS = {
@@ -44,3 +49,41 @@ def test_table_and_figure_hold_every_contestant():
     assert "| attack_art | 9.50 [7.00, 12.00] | 6.50 | 50.5 % | at least 1.5 | yes |" in table
     (axis,) = bench.figure(rows).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["floor attack", "art", "kit"]
+
+
+def test_agreement_is_told_per_model_and_counts_the_peers_points_too(natural_model, digits_test):
+    data = la.to_arrays(digits_test.take(32))
+    attack = la.PGD(eps=0.2, steps=3)
+
+    def strong(model, x, y, mask):
+        return attack(model, x, y, mask=mask).numpy()
+
+    def idle(model, x, y, mask):
+        return x
+
+    def beyond(model, x, y, mask):
+        return np.ones_like(x)
+
+    rows = [
+        {"model": "natural"} | agreement.compare(natural_model, data, ("full", ours, "peer", theirs))
+        for ours, theirs in [(attack, strong), (attack, idle), (la.RandomNoise(eps=0.2), strong), (attack, beyond)]
+    ]
+    assert [row["agrees"] for row in rows[:3]] == [True, True, False] and rows[0]["ours"] == rows[0]["theirs"]
+    assert [row["within_budget"] for row in rows] == [True, True, True, False]
+    table = agreement.markdown(rows, argparse.Namespace(images=32, dataset="digits"))
+    assert table.count("| natural | full |") == 4 and table.count("beyond the budget") == 1
+    assert "| no |" in table.splitlines()[6]
+
+
+def test_the_suites_of_the_kit_alone_have_their_bars_in_the_table():
+    about = {"machine": "one", "device": "CPU", "images": 10, "dataset": "mnist", "steps": 20, "eps": 0.1, "rounds": 2}
+    rows = [
+        {"suite": "autoattack", "contestant": "LocalizedAutoAttack (standard), 10 images", "seconds": 9.0,
+         "robust_accuracy": 0.5, "bar": "at most 600 s", "met": True},
+        {"suite": "memory", "contestant": "evaluate, 128 images", "megabytes": 700.0},
+        {"suite": "memory", "contestant": "evaluate, 10,000 images", "megabytes": 1100.0, "more": 400.0,
+         "bar": "at most 300 MB more", "met": False},
+    ]  # fmt: skip
+    table = bench.markdown(rows, about | {"finished": "2026-01-01"})
+    assert "9 s, robust accuracy 50.0 % (bar: at most 600 s, met)" in table
+    assert "| evaluate, 10,000 images | 1100 | 400 | at most 300 MB more | no |" in table

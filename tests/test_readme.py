@@ -106,8 +106,9 @@ def run(code, folder, **options):
 
 
 def test_module_snippet(tmp_path):
-    told = run(snippet("la.evaluate("), tmp_path)
+    told = run(snippet("la.evaluate(") + snippet("la.LocalizedAutoAttack("), tmp_path)  # the second goes on from there
     assert "PGD-20 · background · eps 25.5/255: accuracy" in told
+    assert re.search(r"robust accuracy [01]\.\d{3}", told)
     assert (tmp_path / "defended.keras").exists()
 
 
