@@ -35,11 +35,19 @@ def art(kind, **options):
     return run
 
 
-def art_auto_attack(eps):
-    def run(model, x, y, mask):
-        from art.attacks.evasion import AutoAttack
+def art_auto_attack(eps, queries):
+    """ART's AutoAttack: APGD on both losses and Square, each on the survivors of the one before; no DeepFool."""
 
-        return AutoAttack(art_classifier(model), eps=eps, eps_step=eps / 4, batch_size=BATCH).generate(x, np.eye(10)[y])
+    def run(model, x, y, mask):
+        from art.attacks import evasion
+
+        wrapped = art_classifier(model)
+        apgd = {"eps": eps, "eps_step": 2 * eps, "max_iter": 100, "nb_random_init": 1, "verbose": False}
+        losses = ("cross_entropy", "difference_logits_ratio")
+        attacks = [evasion.AutoProjectedGradientDescent(wrapped, loss_type=loss, **apgd) for loss in losses]
+        attacks.append(evasion.SquareAttack(wrapped, eps=eps, max_iter=queries, nb_restarts=1, verbose=False))
+        attack = evasion.AutoAttack(wrapped, eps=eps, eps_step=2 * eps, attacks=attacks, batch_size=BATCH)
+        return attack.generate(x, np.eye(model.output_shape[-1])[y])
 
     return run
 
@@ -75,7 +83,7 @@ def pairs(eps, eps_l2, steps, queries):
          art("AutoProjectedGradientDescent", loss_type="cross_entropy", **apgd)),
         ("full", la.Square(eps=eps, queries=queries), "ART Square",
          art("SquareAttack", eps=eps, max_iter=queries, nb_restarts=1, **verbose)),
-        ("full", la.LocalizedAutoAttack(eps=eps), "ART AutoAttack", art_auto_attack(eps)),
+        ("full", la.LocalizedAutoAttack(eps=eps), "ART AutoAttack", art_auto_attack(eps, queries)),
     ]  # fmt: skip
 
 
