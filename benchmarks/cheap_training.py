@@ -8,6 +8,7 @@ natural training's. Processor time, as other work on the machine does not count 
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -23,14 +24,15 @@ HERE = Path(__file__).resolve().parent
 BATCH = 128
 MOST_COST, LEAST_KEPT = 2.2, 0.97  # the goal: at most that cost, at least that share of PGD-5's robust accuracy
 SETTINGS = {  # images: a multiple of the batch, so that all batches have one shape
-    "digits": {"eps": 0.1, "images": 1152, "epochs": 20, "seeds": 3},
-    "mnist": {"eps": 0.1, "images": 4096, "epochs": 20, "seeds": 3},
-    "cifar10": {"eps": 4 / 255, "images": 4096, "epochs": 8, "seeds": 2},
+    "digits": {"eps": 0.1, "images": 1152, "epochs": 20, "seeds": 3, "attacked_images": 400},
+    "mnist": {"eps": 0.1, "images": 4096, "epochs": 20, "seeds": 3, "attacked_images": 1000},
+    "cifar10": {"eps": 4 / 255, "images": 4096, "epochs": 8, "seeds": 2, "attacked_images": 500},
 }
 REFERENCE = "PGD-5"
 COLOURS = {
     "natural": ("#000000", "o"), "PGD-5": ("#0072B2", "s"), "PGD-2": ("#56B4E9", "D"), "single step": ("#009E73", "P"),
-    "no random start": ("#D55E00", "v"), "free, m = 4": ("#E69F00", "^"), "free, m = 4, longer": ("#CC79A7", "X"),
+    "single step, s = 3/4": ("#F0E442", "h"), "no random start": ("#D55E00", "v"),
+    "free, m = 4": ("#E69F00", "^"), "free, m = 4, longer": ("#CC79A7", "X"),
     "reused": ("#777777", "*"),
 }  # fmt: skip
 
@@ -129,6 +131,7 @@ def recipes(classifier, *, eps, images, seed):
         "PGD-5": (lat(la.PGD(eps=eps, steps=5, keep="last")), 1),
         "PGD-2": (lat(la.PGD(eps=eps, steps=2, keep="last")), 1),
         "single step": (lat(la.single_step(eps=eps)), 1),
+        "single step, s = 3/4": (lat(la.single_step(eps=eps), share=0.75), 1),
         "no random start": (lat(la.FGSM(eps=eps)), 1),
         "free, m = 4": (lambda: FreeReplay(classifier(), eps, replays=4), 1 / 4),
         "free, m = 4, longer": (lambda: FreeReplay(classifier(), eps, replays=4), 1 / 2),
@@ -136,8 +139,8 @@ def recipes(classifier, *, eps, images, seed):
     }  # fmt: skip
 
 
-def build(dataset, seed, setting, options):
-    """The recipes ready to train: name to `(model, its data, its epochs)`."""
+def build(dataset, seed, setting, names):
+    """The recipes of these names, ready to train: name to `(model, its data, its epochs)`."""
     eps, images = setting["eps"], setting["images"]
     train = la.load_data(dataset, "train", limit=images, seed=seed)
     shape = tuple(train.element_spec[0]["image"].shape)
@@ -148,7 +151,7 @@ def build(dataset, seed, setting, options):
     numbered = train.enumerate().map(lambda i, element: ({**element[0], "index": i}, element[1])).cache()
     ready = {}
     for name, (wrap, share) in recipes(classifier, eps=eps, images=images, seed=seed).items():
-        if name in options.recipes:
+        if name in names:
             model = wrap()
             own_loss = isinstance(model, _Experiment)
             model.compile(
@@ -162,11 +165,12 @@ def build(dataset, seed, setting, options):
 def accuracies(dataset, seed, setting, options):
     """Trains and attacks every recipe with one seed. Returns a row per recipe."""
     splits = {
-        name: la.load_data(dataset, name, limit=options.attacked_images, seed=seed) for name in ("validation", "test")
+        name: la.load_data(dataset, name, limit=setting["attacked_images"], seed=seed)
+        for name in ("validation", "test")
     }
     attack = {"PGD": la.PGD(eps=setting["eps"], steps=options.steps)}
     rows = []
-    for name, (model, data, epochs) in build(dataset, seed, setting, options).items():
+    for name, (model, data, epochs) in build(dataset, seed, setting, options.recipes).items():
         model.fit(data, shuffle=False, epochs=epochs, verbose=0)
         row = {"dataset": dataset, "recipe": name, "seed": seed}
         row["passes"] = model.passes_per_image * epochs / setting["epochs"]
@@ -182,10 +186,10 @@ def accuracies(dataset, seed, setting, options):
     return rows
 
 
-def costs(dataset, setting, options):
-    """Every recipe's cost in each round, in multiples of natural training: `{name: [cost, …]}`."""
+def costs(dataset, setting, names, options):
+    """What these recipes, natural training among them, cost in each round, in natural trainings: `{name: [cost]}`."""
     clock = time.perf_counter if tf.config.list_physical_devices("GPU") else time.process_time
-    ready = build(dataset, 0, setting | {"images": BATCH * options.rounds_batches}, options)
+    ready = build(dataset, 0, setting | {"images": BATCH * options.rounds_batches}, names)
     found = {name: [] for name in ready}
     for i in range(options.rounds + 1):  # the first round compiles, and is not counted
         seconds = {}
@@ -213,7 +217,8 @@ def summarize(results):
     rows = [row for result in results.values() for row in result["rows"]]
     reference = {(row["dataset"], row["seed"]): row for row in rows if row["recipe"] == REFERENCE}
     summary = []
-    for dataset, recipe in dict.fromkeys((row["dataset"], row["recipe"]) for row in rows):
+    pairs = {(row["dataset"], row["recipe"]) for row in rows}
+    for dataset, recipe in (pair for pair in itertools.product(results, COLOURS) if pair in pairs):
         mine = [row for row in rows if (row["dataset"], row["recipe"]) == (dataset, recipe)]
         line = {"dataset": dataset, "recipe": recipe, "seeds": len(mine), "passes": mine[0]["passes"]}
         rounds = results[dataset]["costs"][recipe]
@@ -236,6 +241,12 @@ def summarize(results):
     return summary
 
 
+def complete(result):
+    """Whether a file's parts suffice for the table."""
+    recipes = {row["recipe"] for row in result.get("rows", ())}
+    return {"natural", REFERENCE} <= recipes <= set(result.get("costs", ()))
+
+
 def recommend(summary):
     """The cheapest recipe that meets the goal on the validation images of every data set, or None."""
     costs = {}
@@ -253,13 +264,13 @@ def markdown(results):
     """
     summary = summarize(results)
     chosen = recommend(summary)
-    told = f"**{chosen}** is the cheapest that meets the goal" if chosen else "None of them meets the goal"
+    told = f"**{chosen}** is the cheapest that meets the goal" if chosen else "none meets the goal"
     lines = [
         "# Cheaper localized adversarial training",
         "",
-        "`python benchmarks/cheap_training.py`. Half of each batch is attacked, in the background. *Passes* and *cost* "
-        "are multiples of natural training's: forward and backward passes, and measured time (processor time without a "
-        "GPU; the median over rounds [lowest, highest]). "
+        "`python benchmarks/cheap_training.py`. LAT with s = 1/2, unless it says otherwise. *Passes* and *cost* are "
+        "multiples of natural training's: forward and backward passes, and measured time (processor time without a "
+        "GPU; median over rounds [lowest, highest]); times its epochs, they are counted in natural epochs. "
         f"*Kept*: share of {REFERENCE}'s accuracy, seed by seed. Means over seeds [lowest, highest], on test images. "
         f"Goal: at most {MOST_COST} × the cost, at least {100 * LEAST_KEPT:.0f} % kept on background and full image. "
         f"On the validation images of {' and '.join(results)}, {told}.",
@@ -273,7 +284,7 @@ def markdown(results):
             f"## {dataset}",
             "",
             f"{mine[0]['seeds']} seeds, {about['images']:,} training images, {about['epochs']} epochs, eps "
-            f"{la.attacks.eps_255(about['eps'])}, PGD-{about['steps']} on {n:,} test images; {about['finished']}. "
+            f"{la.attacks.eps_255(about['eps'])}, PGD-{about['steps']} on {n:,} test images. "
             f"Costs on {result['machine']}.",
             "",
             "| training | passes | cost | natural (%) | background (%) | full (%) | kept, background (%) "
@@ -316,7 +327,7 @@ def figure(results):
                 across = [[x - line["cost_low"]], [line["cost_high"] - x]]
                 axis.errorbar(
                     x, y, yerr=spread, xerr=across, color=colour, marker=marker, linestyle="", capsize=2,
-                    markersize=7, label=line["recipe"],
+                    markersize=8, markeredgecolor="0.2", markeredgewidth=0.6, label=line["recipe"],
                 )  # fmt: skip
             axis.set_title(f"{dataset}, eps {la.attacks.eps_255(result['about']['eps'])}: {where} attack", fontsize=10)
             axis.set(ylabel="accuracy (%)")
@@ -328,7 +339,7 @@ def figure(results):
     )
     sheet.suptitle(
         f"Cost against robustness; dotted: {MOST_COST} × and {100 * LEAST_KEPT:.0f} % of {REFERENCE}. Points are means "
-        "over seeds,\nwhiskers reach to the lowest and the highest seed",
+        "over seeds\n(costs: medians over rounds), whiskers reach to the lowest and the highest",
         fontsize=10,
     )
     return sheet
@@ -340,39 +351,44 @@ def main(arguments=None):
     parser.add_argument("--seeds", type=int, help="how many seeds (default: 3 for grey images, 2 for colour)")
     parser.add_argument("--images", type=int, help="training images (default: the data set's, see SETTINGS)")
     parser.add_argument("--epochs", type=int, help="epochs of natural training (default: the data set's)")
-    parser.add_argument("--attacked-images", type=int, default=1000, help="of each of validation and test (1000)")
+    parser.add_argument("--attacked-images", type=int, help="of each of validation and test (default: the data set's)")
     parser.add_argument("--steps", type=int, default=20, help="steps of PGD in the evaluation (default: 20)")
     parser.add_argument("--recipes", nargs="+", default=list(COLOURS), choices=list(COLOURS), help="which (all)")
-    parser.add_argument("--parts", nargs="+", default=["accuracies", "costs"], choices=["accuracies", "costs"])
+    parser.add_argument(
+        "--parts", nargs="*", default=["accuracies", "costs"], choices=["accuracies", "costs"],
+        help="what to compute anew (default: both; none: table and figure from the .json files in --out)",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of the costs (default: 5)")
     parser.add_argument("--rounds-batches", type=int, default=16, help="batches of 128 in a round (default: 16)")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for CHEAP_TRAINING.md, .json per set and .png")
     options = parser.parse_args(arguments)
-    if missing := {"natural", REFERENCE} - set(options.recipes):
-        parser.error(f"--recipes lacks {' and '.join(sorted(missing))}, which all others are held against")
     options.out.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(HERE))
     from bench import machine
 
     for dataset in options.datasets:
-        asked = {name: getattr(options, name) for name in ("images", "epochs", "seeds")}
+        asked = {name: getattr(options, name) for name in ("images", "epochs", "seeds", "attacked_images")}
         setting = SETTINGS[dataset] | {name: value for name, value in asked.items() if value is not None}
         path = options.out / f"cheap_training_{dataset}.json"
         kept = json.loads(path.read_text()) if path.exists() else {}
         if "accuracies" in options.parts:
-            kept["rows"] = []
-            kept["about"] = setting | {"steps": options.steps, "finished": time.strftime("%Y-%m-%d")}
+            about = setting | {"steps": options.steps}
+            if kept.get("about") != about:  # rows of another setting are none to compare with
+                kept = {"about": about, "rows": []}
+            kept["rows"] = [row for row in kept["rows"] if row["recipe"] not in options.recipes]
             for seed in range(setting["seeds"]):
                 kept["rows"] += accuracies(dataset, seed, setting, options)
                 path.write_text(json.dumps(kept, indent=1) + "\n")  # an interrupted run keeps its finished seeds
         if "costs" in options.parts:
-            kept["costs"] = costs(dataset, setting, options)
-            kept["machine"] = f"{machine()}; {la.describe_device()}"
+            names = {"natural", *options.recipes, *(row["recipe"] for row in kept.get("rows", ()))}
+            kept["costs"] = costs(dataset, setting, names, options)
+            kept["machine"] = f"{machine()}; {la.describe_device()}; {time.strftime('%Y-%m-%d')}"
         path.write_text(json.dumps(kept, indent=1) + "\n")
     paths = {name: options.out / f"cheap_training_{name}.json" for name in SETTINGS}
     results = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-    if any({"rows", "costs"} - set(result) for result in results.values()):
-        return  # one part is still to come
+    if any(not complete(result) for result in results.values()):
+        print("no table yet: it needs both parts, natural training and PGD-5 among the recipes", file=sys.stderr)
+        return
     table = markdown(results)
     (options.out / "CHEAP_TRAINING.md").write_text(table, encoding="utf-8")
     figure(results).savefig(options.out / "cheap_training.png", dpi=110)

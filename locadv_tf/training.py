@@ -249,7 +249,8 @@ def train_classifier(
     Args:
         model: a built Keras model, float32 images in [0, 1] to logits.
         train: an unbatched `tf.data.Dataset` of `({"image", "mask"}, label)`.
-        attack, region, share: as for `LocalizedAdversarialTraining`; `share=0` is natural training.
+        attack, region, share: as for `LocalizedAdversarialTraining`; `share=0` is natural training. Cheap, and about as
+            good as PGD-5 with half of each batch: `single_step(eps)` with `share=0.75` (benchmarks/CHEAP_TRAINING.md).
         validation: an unbatched data set for the `val_` logs, or None.
         epochs, batch_size: whole numbers.
         seed: integer that the order of the images and the attack's random numbers follow from.

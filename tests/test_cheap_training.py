@@ -26,7 +26,7 @@ def result(natural, full):
             values = {"natural": 0.9, "background": background, "full": all_over, "n": 100}
             row = {"dataset": "mnist", "recipe": recipe, "seed": seed, "passes": 1.5}
             rows.append(row | {f"{split}_{k}": v for split in ("validation", "test") for k, v in values.items()})
-    about = trial.SETTINGS["mnist"] | {"steps": 20, "finished": "2026-01-01"}
+    about = trial.SETTINGS["mnist"] | {"steps": 20}
     costs = {"natural": [1.0] * 3, "PGD-5": [3.4, 3.5, 3.6], "single step": [1.4, 1.6, 9.9]}
     return {"about": about, "rows": rows, "costs": costs, "machine": "one"}
 
@@ -100,7 +100,11 @@ def test_from_end_to_end(tmp_path, capsys):
     assert (tmp_path / "cheap_training.png").stat().st_size > 10_000
 
 
-def test_a_trial_without_its_reference_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        trial.main(["--recipes", "natural"])
-    assert "--recipes lacks PGD-5" in capsys.readouterr().err
+def test_parts_add_up_and_a_table_waits_for_all_of_them(tmp_path, capsys):
+    def run(recipe):
+        words = f"--datasets digits --seeds 1 --images 128 --epochs 1 --attacked-images 8 --steps 1 --out {tmp_path}"
+        trial.main([*words.split(), "--parts", "accuracies", "--recipes", recipe])
+        return [row["recipe"] for row in json.loads((tmp_path / "cheap_training_digits.json").read_text())["rows"]]
+
+    assert run("natural") == ["natural"] and run("single step") == run("single step") == ["natural", "single step"]
+    assert not (tmp_path / "CHEAP_TRAINING.md").exists() and "no table yet" in capsys.readouterr().err
