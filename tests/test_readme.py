@@ -122,7 +122,7 @@ SWEEP = """
 import os, warnings
 warnings.filterwarnings("ignore", "\\nPort 8787")  # of Dask's dashboard: another program may have it
 from locadv_tf import collected, sweeps
-sweeps.sweep = lambda todo, executor: {len(todo): executor.submit(os.getenv, "SLURM_JOB_ID").result(60)}
+sweeps.sweep = lambda todo, executor: {len(todo): executor.submit(os.getenv, "SLURM_JOB_ID").result(300)}
 collected.collect = print
 """
 
