@@ -119,7 +119,10 @@ def train_kit(task):
     attack = la.PGD(eps=task["eps"], steps=task["train_steps"], keep="last")
     defended = la.LocalizedAdversarialTraining(task["model"], attack=attack, region="full", share=1.0)
     defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    data = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y)).batch(BATCH, drop_remainder=True).cache()
+    options = tf.data.Options()
+    options.autotune.enabled = False  # as in load_data
+    data = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y)).with_options(options)
+    data = data.batch(BATCH, drop_remainder=True).cache()
 
     def run():
         defended.fit(data, shuffle=False, epochs=1, verbose=0)
