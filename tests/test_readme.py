@@ -128,9 +128,10 @@ collected.collect = print
 
 
 def test_slurm_snippet(tmp_path):
-    """Without SLURM: `sbatch` runs the job's script here, so that the snippet's cluster has real workers."""
+    """Without SLURM: `sbatch` runs the job's script here, so that the snippet's cluster has real workers. It takes a
+    copy of the script, as SLURM does: dask-jobqueue deletes its own as soon as `sbatch` is back."""
     for name, script in {
-        "sbatch": 'SLURM_JOB_ID=77 setsid sh "$1" >job.log 2>&1 & echo "Submitted batch job $!"',
+        "sbatch": 'cp "$1" job.sh; SLURM_JOB_ID=77 setsid sh job.sh >job.log 2>&1 & echo "Submitted batch job $!"',
         "scancel": 'kill "$1"',
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
