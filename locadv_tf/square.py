@@ -20,7 +20,7 @@ class Square(Attack):
 
     Black-box: where it beats attacks with a gradient, the gradient was hidden, not the weakness gone. It starts at
     vertical stripes of ±eps, then sets random squares, per channel, to +eps or −eps and keeps what raises the margin.
-    Squares hold a random pixel of the mask and change nothing outside it; their area is a share of the mask's.
+    Squares hold pixels of the mask and change nothing outside it; their area is a share of the mask's.
 
     Args:
         eps: the budget, in pixel units of [0, 1].
@@ -75,7 +75,10 @@ class Square(Attack):
         key = fold_in(fixed["key"], k)
         window = square(mask, self._share(k, fixed["steps"]), key)
         signs = tf.sign(uniform((n, 1, 1, channels), fold_in(key, 1)) - 0.5)
-        squares = tf.where(window, image + eps * signs, top)
+        # A query must not be spent on the point that is there already: then the other signs. (The paper draws anew.)
+        moved = norms.project(tf.where(window, image + eps * signs, top), image, mask, eps)
+        idle = tf.reduce_all(moved == top, axis=(1, 2, 3), keepdims=True)
+        squares = tf.where(window, image + eps * tf.where(idle, -signs, signs), top)
         stripes = image + eps * tf.sign(uniform((n, 1, width, channels), fold_in(key, 2)) - 0.5)
         stripes = tf.broadcast_to(stripes, (n, height, width, channels))
         raw = tf.where(tf.broadcast_to(k == 0, [n])[:, None, None, None], stripes, squares)
@@ -89,7 +92,9 @@ class Square(Attack):
 
 
 def square(mask, share, key):
-    """A random square that holds a random pixel of each mask, bool `(N, H, W, 1)`.
+    """A random square that holds pixels of the mask, bool `(N, H, W, 1)`.
+
+    Each place in the image is as likely as the square there holds pixels of the mask: all alike in the full mask.
 
     Args:
         mask: bool `(N, H, W, 1)`.
@@ -97,21 +102,22 @@ def square(mask, share, key):
         key: uint32 `(N,)`.
     """
     n, height, width, _ = tf.unstack(tf.shape(mask))
-    counted = tf.cumsum(tf.cast(tf.reshape(mask, (n, -1)), tf.int32), axis=1)  # each pixel's number in its mask
-    area = counted[:, -1]
-    chance = uniform((n, 1, 1, 3), key)[:, 0, 0]
-    number = tf.cast(chance[:, 0] * tf.cast(area, tf.float32), tf.int32)
-    pixel = tf.reduce_sum(tf.cast(counted <= number[:, None], tf.int32), axis=1)
-    pixel = tf.minimum(pixel, height * width - 1)  # an empty mask has none
-    side = tf.cast(tf.round(tf.sqrt(share * tf.cast(area, tf.float32))), tf.int32)
-    side = tf.clip_by_value(side, 1, tf.minimum(height, width))
+    inside = tf.cast(mask[..., 0], tf.float32)
+    area = tf.reduce_sum(inside, axis=(1, 2))
+    side = tf.clip_by_value(tf.cast(tf.round(tf.sqrt(share * area)), tf.int32), 1, tf.minimum(height, width))
 
-    def within(position, length, chance):
-        lowest, highest = tf.maximum(position - side + 1, 0), tf.minimum(position, length - side)
-        first = lowest + tf.cast(chance * tf.cast(highest - lowest + 1, tf.float32), tf.int32)
-        offset = tf.range(length) - first[:, None]
-        return (offset >= 0) & (offset < side[:, None])
+    def held(length):
+        """`(N, first, pixel)`: 1 for the pixels along one axis that a square from `first` on holds."""
+        first, pixel = tf.range(length)[:, None], tf.range(length)
+        size = side[:, None, None]
+        return tf.cast((pixel >= first) & (pixel < first + size) & (first <= length - size), tf.float32)
 
-    rows = within(pixel // width, height, chance[:, 1])
-    columns = within(pixel % width, width, chance[:, 2])
-    return (rows[:, :, None] & columns[:, None, :])[..., None]
+    rows, columns = held(height), held(width)
+    counts = rows @ inside @ tf.linalg.matrix_transpose(columns)  # of the mask's pixels in the square at each place
+    total = tf.cumsum(tf.reshape(tf.cast(counts, tf.float64), (n, -1)), axis=1)  # whole numbers, beyond float32's
+    chance = tf.cast(uniform((n, 1, 1, 1), key)[:, 0, 0], tf.float64)
+    place = tf.reduce_sum(tf.cast(total <= chance * total[:, -1:], tf.int32), axis=1)
+    place = tf.minimum(place, height * width - 1)  # an empty mask has none
+    row = tf.gather(rows, place // width, batch_dims=1)
+    column = tf.gather(columns, place % width, batch_dims=1)
+    return (row[:, :, None] * column[:, None, :] > 0)[..., None]

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 import locadv_tf as la
 from locadv_tf.attacks import image_key
@@ -31,12 +32,19 @@ def test_a_square_is_one_whole_square_of_its_area_around_a_pixel_of_the_mask(see
         assert (window & free).any() or not free.any()
 
 
-def test_small_squares_come_to_every_pixel_of_the_mask_alike_and_to_no_other():
-    mask = np.zeros((2000, 4, 5, 1), bool)
-    mask[:, [0, 0, 2, 3, 3], [0, 4, 2, 0, 1]] = True
-    counts = square(tf.constant(mask), 0.0, keys(2000)).numpy().sum(axis=0)
-    assert counts.sum() == 2000 and (counts[~mask[0]] == 0).all()
-    assert (np.abs(counts[mask[0]] - 400) < 90).all()  # a standard deviation is 18
+def test_each_place_is_as_likely_as_its_square_holds_pixels_of_the_mask():
+    n, mask = 6000, np.zeros((4, 5, 1), bool)
+    mask[[0, 0, 2, 3, 3], [0, 4, 2, 0, 1]] = True
+    for free, side in ((mask, 1), (mask, 2), (np.ones_like(mask), 2), (np.ones_like(mask), 3)):
+        share = side**2 / free.sum()
+        windows = square(tf.constant(np.tile(free, (n, 1, 1, 1))), share, keys(n)).numpy()[..., 0]
+        places, counts = np.unique(windows, axis=0, return_counts=True)
+        assert (places.sum(axis=(1, 2)) == side**2).all()
+        held = (places & free[..., 0]).sum(axis=(1, 2))
+        everywhere = sliding_window_view(free[..., 0], (side, side)).sum(axis=(-1, -2))
+        assert sorted(held) == sorted(everywhere[everywhere > 0])  # each place that holds any, once
+        expected = n * held / held.sum()
+        assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
 
 
 def test_the_area_follows_the_papers_table():
@@ -89,10 +97,10 @@ def test_each_query_is_the_highest_point_so_far_with_one_square_of_it_set_anew(w
                 top = k
             rejected += top != k
             new = (points[k + 1, i] != points[top, i]).any(axis=-1)
+            assert new.any()  # no query for what was seen
             side = max(1, round(float(np.sqrt(attack._share(tf.constant(k), queries) * area))))
             rows, columns = (np.flatnonzero(new.any(axis=axis)) for axis in (1, 0))
-            if new.any():
-                assert np.ptp(rows) < side and np.ptp(columns) < side
+            assert np.ptp(rows) < side and np.ptp(columns) < side
             for channel in range(3):  # one sign for the whole square
                 changed = points[k + 1, i, ..., channel] != points[top, i, ..., channel]
                 assert len(np.unique(points[k + 1, i, ..., channel][changed])) <= 1
