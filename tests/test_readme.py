@@ -153,5 +153,5 @@ def test_links_and_named_files_exist():
 
 def test_every_module_has_its_place_in_the_readme():
     named = set(re.findall(r"`(\w+\.py)`", README))
-    there = {path.name for path in (ROOT / "locadv_tf").glob("*.py")} - {"__init__.py"}
+    there = {path.name for path in (ROOT / "locadv_tf").rglob("*.py")} - {"__init__.py"}
     assert there == named & there

@@ -1,0 +1,38 @@
+"""Every figure of the notebooks and the report.
+
+A function returns a `Picture`: as the last line of a cell it shows itself, with its alternative text in the HTML.
+Budgets are printed as n/255, accuracies in per cent; panels that are compared share their scales; models and regions
+keep one colour and one marker each, from a palette that colour-blind readers can tell apart (Okabe & Ito 2008).
+"""
+
+from locadv_tf.plotting.charts import Panel, accuracy_bars, accuracy_over_eps, over_correlation, training_curves
+from locadv_tf.plotting.images import (
+    adversarial_examples,
+    attack_cases,
+    attack_steps,
+    batch_schedules,
+    image_grid,
+    magnify,
+    mask_sources,
+    tint,
+)
+from locadv_tf.plotting.style import STYLES, Picture, styles
+
+__all__ = [
+    "STYLES",
+    "Panel",
+    "Picture",
+    "accuracy_bars",
+    "accuracy_over_eps",
+    "adversarial_examples",
+    "attack_cases",
+    "attack_steps",
+    "batch_schedules",
+    "image_grid",
+    "magnify",
+    "mask_sources",
+    "over_correlation",
+    "styles",
+    "tint",
+    "training_curves",
+]
