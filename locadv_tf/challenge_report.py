@@ -160,9 +160,9 @@ def _body(rows, settings):
     names = {name: tables.HEADS[name].removesuffix(" (%)") for name in VARIANTS}
     parts = [
         "<h1>Background challenge</h1>",
-        "<p>Digits on textures (composite). In training the background tells the label with the given correlation; in "
-        "testing every digit stands on every background. Means and 95 % intervals (Student's t) over training seeds; "
-        f"one seed has no interval and decides nothing. {html.escape(', '.join(asked))}.</p>",
+        "<p>Digits on backgrounds (composite). In training the background tells the label with the given correlation; "
+        "in testing every digit stands on every background. Means and 95 % intervals (Student's t) over training "
+        f"seeds; one seed has no interval and decides nothing. {html.escape(', '.join(asked))}.</p>",
         f"<p>{'; '.join(f'{names[variant]}: {text}' for variant, text in VARIANTS.items())}.</p>",
     ]
     shown = zip(summary_tables(rows).items(), (figures[0], "", figures[1], ""), _NOTES, strict=True)

@@ -12,6 +12,10 @@ from locadv_tf import reports
 
 CITATION = reports.NOTEBOOKS.parent / "CITATION.cff"
 _COLAB = "https://colab.research.google.com/"
+_UPLOAD = """
+
+*This copy has no public address: the badge opens Colab's start page. Upload this notebook there, and `locadv_tf.zip`
+beside it (the README says how to make it).*"""
 _CELL = """\
 import sys
 
@@ -41,7 +45,8 @@ def badge(stem, repository):
     """
     path = f"/blob/main/notebooks/{stem}.ipynb"
     place = repository.replace("https://github.com", "github") + path if repository else ""
-    return f"[![Open in Colab]({_COLAB}assets/colab-badge.svg)]({_COLAB}{place})"
+    note = "" if repository else _UPLOAD
+    return f"[![Open in Colab]({_COLAB}assets/colab-badge.svg)]({_COLAB}{place}){note}"
 
 
 def cell(repository):

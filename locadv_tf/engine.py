@@ -336,7 +336,6 @@ def _traced_once(function):
     compiled, traced = tf.function(function, autograph=False), []
 
     def call(*arguments):
-        arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
         if not traced:
             specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), arguments)
             traced.append(compiled.get_concrete_function(*specs))

@@ -29,7 +29,7 @@ class Measurement(NamedTuple):
         psnr: peak signal-to-noise ratio in dB, infinite for an unchanged image; ssim: structural similarity (Wang et
             al. 2004), at most 1.
         nonfinite: bool: some gradient on the way was NaN or infinite.
-        clipped: share of the region's pixel steps that the range [0, 1] cut short.
+        clipped: share of the region's pixel steps that the range [0, 1] cut short; NaN without a step.
         evaluations: forward and backward passes.
     """
 
@@ -125,7 +125,7 @@ def measure(model, data, attack, *, region="background", seed=0, stop="worst", b
 
 def _measure_jobs(jobs, stop):
     image, x = jobs["image"], jobs["best_image"]
-    change = np.abs(x - image)
+    change, steps = np.abs(x - image), jobs["evaluations"] + jobs["queries"]
     area = jobs["mask"].sum(axis=(1, 2, 3)) * image.shape[-1]
     return Measurement(
         correct=~jobs["best_fooled"],
@@ -137,7 +137,7 @@ def _measure_jobs(jobs, stop):
         psnr=tf.image.psnr(x, image, max_val=1.0).numpy(),
         ssim=tf.image.ssim(x, image, max_val=1.0, filter_size=min(11, *image.shape[1:3])).numpy(),
         nonfinite=jobs["nonfinite"],
-        clipped=jobs["cut"] / np.maximum(jobs["evaluations"] + jobs["queries"], 1),
+        clipped=np.where(steps, jobs["cut"] / np.maximum(steps, 1), np.nan),
         evaluations=jobs["evaluations"],
     )
 
@@ -148,8 +148,8 @@ def summarize(measurement):
     Returns:
         A dictionary: `n`; `accuracy`, `asr` (of the correctly classified images, the share that the attack turns
         wrong; None if there are none) and `loss` (None unless `stop="worst"`), each with `_low` and `_high`; the means
-        `mean_change`, `psnr` (over changed images, None if there are none), `ssim`, `clipped`; the maximum
-        `largest_change`; `nonfinite`, a count of images; and `gradient_evaluations`.
+        `mean_change`, `psnr` (over changed images), `ssim`, `clipped` (over images that took a step), None if there are
+        none; the maximum `largest_change`; `nonfinite`, a count of images; and `gradient_evaluations`.
 
     Example:
         >>> ones, zeros = np.ones(100), np.zeros(100)
@@ -160,7 +160,7 @@ def summarize(measurement):
     """
     m = measurement
     turned = m.natural_correct & ~m.correct
-    finite_psnr = m.psnr[np.isfinite(m.psnr)]
+    psnr, clipped = (values[np.isfinite(values)] for values in (m.psnr, m.clipped))
     return {
         "n": len(m.correct),
         **with_interval("accuracy", share_interval(int(m.correct.sum()), len(m.correct))),
@@ -168,9 +168,9 @@ def summarize(measurement):
         **with_interval("loss", mean_interval(m.loss) if np.isfinite(m.loss).all() else (None, None, None)),
         "mean_change": float(m.mean_change.mean()),
         "largest_change": float(m.largest_change.max()),
-        "psnr": float(finite_psnr.mean()) if finite_psnr.size else None,
+        "psnr": float(psnr.mean()) if psnr.size else None,
         "ssim": float(m.ssim.mean()),
-        "clipped": float(m.clipped.mean()),
+        "clipped": float(clipped.mean()) if clipped.size else None,
         "nonfinite": int(m.nonfinite.sum()),
         "gradient_evaluations": int(m.evaluations.sum()),
     }

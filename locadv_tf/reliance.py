@@ -1,10 +1,10 @@
 """Does a model lean on the background? Background against foreground: attacked, under noise, by gradient.
 
-Three measures, each with 95 % intervals over images, and what they say of a model that leans on the background:
+Three measures, each with 95 % intervals over images, and how they move as a model leans more on the background:
 
-    attack     ASR on the background minus ASR on the foreground, at equal eps and at equal area     above 0
-    noise      RFS, relative foreground sensitivity (Moayeri et al. 2022)                            below 0
-    gradient   the background's share of the input gradient's energy over its share of the area      above 1
+    attack     ASR on the background minus ASR on the foreground, at equal eps and at equal area     up
+    noise      RFS, relative foreground sensitivity (Moayeri et al. 2022)                            down
+    gradient   the background's share of the input gradient's energy over its share of the area      up
 
 They ask what a *disturbed* background does to a model. What it does with *another ordinary* background, the direct test
 of leaning on it, is the question of challenge.py, for images whose background can be exchanged.

@@ -1,4 +1,4 @@
-"""Every command and every snippet of the README, tried or at least parsed; what it names exists."""
+"""Every command and every snippet of the README and of its results, tried or at least parsed; what they name exists."""
 
 import os
 import re
@@ -14,9 +14,10 @@ from locadv_tf import cli, reports
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "docs" / "results.md").read_text()
 COMMANDS = [
     line.split("  #")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", README + RESULTS, re.DOTALL)
     for line in block.splitlines()
     if line.strip()
 ]
@@ -145,8 +146,9 @@ def test_slurm_snippet(tmp_path):
 def test_links_and_named_files_exist():
     headings = re.findall(r"^#+ (.+)", README, re.MULTILINE)
     anchors = {"#" + re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert target in anchors or (ROOT / target).exists(), target
+    for text, folder in ((README, ROOT), (RESULTS, ROOT / "docs")):
+        for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
+            assert target in anchors or (folder / target).exists(), target
     for name in re.findall(r"^\| `(\d\d_\w+)`", README, re.MULTILINE):
         assert (reports.NOTEBOOKS / f"{name}.ipynb").exists()
 
