@@ -181,7 +181,7 @@ class Attack:
             best = better(best, moving["x"], seen.loss, seen.fooled, eligible=k > 0)  # the start is no candidate
         raw, moved = self.move(fixed, moving, seen)
         if "cut" in moving:
-            moved["cut"] = moving["cut"] + norms.cut_share(raw, fixed["mask"])
+            moved["cut"] = moving["cut"] + norms.cut_share(raw, fixed["image"], fixed["mask"], fixed["eps"], self.norm)
         return moving | moved | {"k": k + 1, "best": best}
 
     def look(self, model, fixed, moving):

@@ -112,11 +112,19 @@ def report(out, *, correlations=CORRELATIONS, seeds=(0, 1, 2), trainings=TRAININ
 
     Returns:
         `(rows, path)`: the rows of `compare` that were asked for, and the path of `challenge.html`.
+
+    Raises:
+        ValueError: for bad input, or a folder that holds a run with other `settings`, whose rows would be lost.
     """
     out, done = Path(out), []
     if (out / "metrics.json").exists():
         before = json.loads((out / "metrics.json").read_text())
-        done = before["results"]["challenge"] if before["parameters"] == settings else []
+        there = before["parameters"]
+        if differ := sorted(name for name in settings | there if settings.get(name) != there.get(name)):
+            raise ValueError(
+                f"{out} holds a run with other settings ({', '.join(differ)}); expected the same, or another folder."
+            )
+        done = before["results"]["challenge"]
     grid = {"correlations": correlations, "seeds": seeds, "trainings": trainings}
     for row in compare(**grid, **settings, done=done):
         done.append(row)

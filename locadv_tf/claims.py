@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from locadv_tf.attacks import eps_255
-from locadv_tf.evaluation import mean_interval, paired_difference
+from locadv_tf.evaluation import paired_difference
 
 VERDICTS = ("supported", "not supported", "undecided")
 IMPERCEPTIBLE_EPS, IMPERCEPTIBLE_SSIM = 8 / 255, 0.95  # a convention and a proxy; no people were asked
@@ -60,13 +60,15 @@ def verdict(low, high, *, expected):
 
     Returns:
         `"supported"` if the whole interval lies on the claim's side of zero, `"not supported"` if it lies on the other,
-        `"undecided"` if it holds zero, or there is none.
+        `"undecided"` if it holds zero, or there is none: None, or NaN where a loss is not finite.
 
     Example:
         >>> verdict(-0.05, -0.01, expected="below"), verdict(-0.05, 0.01, expected="below")
         ('supported', 'undecided')
+        >>> verdict(float("nan"), float("nan"), expected="below")
+        'undecided'
     """
-    if low is None or low <= 0 <= high:
+    if low is None or not (low > 0 or high < 0):
         return "undecided"
     return "supported" if (low > 0) == (expected == "above") else "not supported"
 
@@ -117,9 +119,9 @@ def differences(rows):
     if attacked is not None and noise is not None:
         found.append({"key": "sensitivity", "claim": _SENSITIVITY, "difference": attacked - noise})
     for key, claim, against, quantity, condition, _ in COMPARISONS:
-        before, after = (there.get((model, condition)) for model in (against, "LAT"))
-        if before and after:
-            found.append({"key": key, "claim": claim, "difference": after[quantity] - before[quantity]})
+        before, after = (there.get((model, condition), {}).get(quantity) for model in (against, "LAT"))
+        if before is not None and after is not None:  # a loss is None where it was not finite
+            found.append({"key": key, "claim": claim, "difference": after - before})
     return found
 
 
@@ -153,7 +155,7 @@ def _sensitivity(natural):
         return _row(
             "sensitivity", _SENSITIVITY, None, "the model gets no image right", None, None, None, 0, "undecided"
         )
-    difference, low, high = mean_interval(attacked.astype(float) - noise)
+    difference, low, high = paired_difference(noise, attacked)
     measured = (
         f"of the {right.sum()} images it gets right, the attack turns {100 * attacked.mean():.1f} % wrong and noise "
         f"of the same size {100 * noise.mean():.1f} %"

@@ -34,19 +34,22 @@ def direction(gradient, mask, norm="linf"):
 
 def project(x, image, mask, eps, norm="linf"):
     """Π: to the eps-ball around `image`, to [0, 1], and back to `image`, bit for bit, where the mask is 0."""
-    if norm == "linf":
-        x = tf.clip_by_value(x, image - eps, image + eps)
-    else:
-        change = tf.where(mask, x - image, 0.0)
-        x = image + change * tf.minimum(1.0, tf.math.divide_no_nan(eps, _length(change)))
-    return tf.where(mask, tf.clip_by_value(x, 0.0, 1.0), image)
+    return tf.where(mask, tf.clip_by_value(_to_ball(x, image, mask, eps, norm), 0.0, 1.0), image)
 
 
-def cut_share(x, mask):
-    """Per image the share of the mask's pixels that lie outside [0, 1] and will be cut, float32 `(N,)`."""
+def cut_share(x, image, mask, eps, norm="linf"):
+    """Per image the share of the mask's pixels whose step the budget allows and the range [0, 1] does not: `(N,)`."""
+    x = _to_ball(x, image, mask, eps, norm)
     cut = tf.cast(mask & (x != tf.clip_by_value(x, 0.0, 1.0)), tf.float32)
     area = tf.reduce_sum(tf.cast(mask, tf.float32), axis=_EACH) * tf.cast(tf.shape(x)[-1], tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(cut, axis=_EACH), area)
+
+
+def _to_ball(x, image, mask, eps, norm):
+    if norm == "linf":
+        return tf.clip_by_value(x, image - eps, image + eps)
+    change = tf.where(mask, x - image, 0.0)
+    return image + change * tf.minimum(1.0, tf.math.divide_no_nan(eps, _length(change)))
 
 
 def _length(x):

@@ -20,7 +20,7 @@ import tensorflow as tf
 from locadv_tf import attacks, checks, objectives
 from locadv_tf.batches import to_arrays
 from locadv_tf.engine import run_attack
-from locadv_tf.evaluation import mean_interval, share_interval, with_interval
+from locadv_tf.evaluation import mean_interval, paired_interval, share_interval, with_interval
 from locadv_tf.masks import SOURCES, background_mask, random
 
 SIGMA = 60 / 255  # the second of the seven noise levels, 30/255 to 210/255, in the code of Moayeri et al.
@@ -145,7 +145,7 @@ def asr_difference(model, data, attack, *, seed=0, batch_size=128):
         A dictionary: `eps`; `asr_n`, the images that count; `area_equal`, the mean share of the image that the equal
         areas have; and `asr_background`, `asr_foreground`, `asr_difference`, `asr_background_equal`,
         `asr_foreground_equal`, `asr_difference_equal`, each with `_low` and `_high`. Shares have Wilson's interval,
-        differences that of `paired_interval`; all are None if no image counts.
+        differences that of `evaluation.paired_interval`; all are None if no image counts.
     """
     images, labels, masks = _arrays(data)
     regions = {"background": masks, "foreground": 1 - masks}
@@ -220,7 +220,7 @@ def foreground_sensitivity(model, data, *, sigma=SIGMA, seed=0, batch_size=128):
 
     Returns:
         A dictionary: `sigma`; `noise_n`, the images; `accuracy_background_noise`, `accuracy_foreground_noise` (Wilson's
-        intervals) and `rfs` (that of `paired_interval`), each with `_low` and `_high`.
+        intervals) and `rfs` (that of `evaluation.paired_interval`), each with `_low` and `_high`.
     """
     sigma, seed = checks.fraction(sigma, name="sigma"), checks.count(seed, name="seed", low=0)
     images, labels, masks = _arrays(data)
@@ -305,42 +305,6 @@ def gradient_energy(model, data, *, batch_size=128):
 
 
 # What the measures share.
-
-
-def paired_interval(first, second, statistic=np.subtract):
-    """A statistic of two shares of the same images, with a 95 % interval from the posterior of the paired 2×2 table.
-
-    The four counts (both, only the first, only the second, neither) have a Dirichlet posterior under Jeffreys' prior,
-    half an image in each cell; the interval lies between the statistic's 2.5 and 97.5 % quantiles over draws from it.
-    For differences it is close to that of Agresti and Min (2005, Statistics in Medicine 24: 729), who add the same
-    halves. Unlike Student's or the bootstrap's, it does not shrink to a point where the verdicts agree on all images,
-    as they do at small eps, and it serves RFS as well as differences.
-
-    Args:
-        first, second: bool `(N,)`, two verdicts on each image.
-        statistic: a function of two shares, arrays or numbers; by default their difference, first minus second.
-
-    Returns:
-        `(value, low, high)`; all None without images, or where the statistic is not defined (NaN).
-
-    Raises:
-        ValueError: if the lengths differ.
-
-    Example:
-        >>> first, second = np.arange(100) < 90, np.arange(100) < 70
-        >>> print("{:.2f} from {:.2f} to {:.2f}".format(*paired_interval(first, second)))
-        0.20 from 0.12 to 0.28
-    """
-    first, second = np.asarray(first, bool), np.asarray(second, bool)
-    if len(first) != len(second):
-        raise ValueError(f"got {len(first)} and {len(second)} verdicts; expected the same images twice.")
-    if not len(first) or np.isnan(value := float(statistic(first.mean(), second.mean()))):
-        return None, None, None
-    both, only_first, only_second = (first & second).sum(), (first & ~second).sum(), (~first & second).sum()
-    counts = np.array([both, only_first, only_second, (~first & ~second).sum()])
-    p = np.random.default_rng(0).dirichlet(counts + 0.5, size=20_000)
-    low, high = np.quantile(statistic(p[:, 0] + p[:, 1], p[:, 0] + p[:, 2]), [0.025, 0.975])
-    return value, min(float(low), value), max(float(high), value)  # at the ends of its range the value lies outside
 
 
 def right_without_attack(model, images, labels, *, batch_size=500):

@@ -648,10 +648,16 @@ def test_cut_share_counts_the_masks_steps_that_leave_the_range():
     gradient = np.repeat(np.float32([-1, 1, 1, 1]).reshape(1, 2, 2, 1), 3, axis=-1)  # the first and the third leave
     masks = {"all": [1, 1, 1, 1], "first half": [1, 1, 0, 0], "last": [0, 0, 0, 1], "none": [0, 0, 0, 0]}
     shares = {
-        name: float(norms.cut_share(x + 0.1 * gradient, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)))[0])
+        name: float(norms.cut_share(x + gradient, x, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)), 0.1)[0])
         for name, mask in masks.items()
     }
     assert shares == {"all": 0.5, "first half": 0.5, "last": 0.0, "none": 0.0}
+
+
+@pytest.mark.parametrize("norm", norms.NORMS)
+def test_what_the_budget_alone_cuts_is_not_counted(norm):
+    x, mask = np.full((1, 2, 2, 1), 0.15, np.float32), tf.ones((1, 2, 2, 1), tf.bool)
+    assert float(norms.cut_share(x - 0.4, x, mask, 0.1, norm)[0]) == 0.0
 
 
 def test_a_model_that_cuts_the_gradient_off_is_refused_by_name():

@@ -151,9 +151,17 @@ def test_a_second_run_trains_only_what_is_new(tiny, monkeypatch):
     assert [row["bg_gap"] for row in again] == [row["bg_gap"] for row in rows]
     only, _ = challenge_report.report(folder, correlations=(1.0,), seeds=(0,), trainings=("LAT",), **TINY)
     assert [row["training"] for row in only] == ["LAT"]
-    for new in ({"seeds": (1,)}, {"correlations": (0.5,)}, {"eps": 0.1}):
+    for new in ({"seeds": (1,)}, {"correlations": (0.5,)}):
         with pytest.raises(RuntimeError, match="trained"):
             challenge_report.report(folder, **({"correlations": (1.0,), "seeds": (0,)} | TINY | new))
+
+
+def test_a_run_with_other_settings_loses_nothing(tiny):
+    folder, _ = tiny
+    before = (folder / "metrics.json").read_bytes()
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(epochs, eps\); .* another folder"):
+        challenge_report.report(folder, correlations=(1.0,), seeds=(0,), **TINY | {"eps": 0.1, "epochs": 2})
+    assert (folder / "metrics.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

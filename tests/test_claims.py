@@ -55,6 +55,7 @@ def verdicts(*arguments, eps=8 / 255, **changes):
         (-0.1, 0.2, "below", "undecided"),
         (0.0, 0.2, "above", "undecided"),
         (None, None, "above", "undecided"),
+        (np.nan, np.nan, "below", "undecided"),
     ],
 )
 def test_verdict(low, high, expected, verdict):
@@ -110,6 +111,14 @@ def test_differences_from_rows_are_those_of_the_ledger():
     }
     assert {row["key"]: row["difference"] for row in claims.differences(rows)} == pytest.approx(ledger)
     assert claims.differences([row for row in rows if row["model"] not in ("natural", "LAT")]) == []
+
+
+def test_a_loss_that_is_not_finite_decides_nothing():
+    measured = measurements(lat={"loss": np.nan, "natural_loss": np.inf})
+    found = {row["key"]: row["verdict"] for row in claims.ledger(measured, eps=0.1) if "loss" in row["key"]}
+    assert set(found.values()) == {"undecided"}
+    rows = [{"model": model, "condition": "full"} | summarize(measured[model]["full"]) for model in measured]
+    assert claims.differences(rows) == []
 
 
 def test_a_model_that_gets_nothing_right_decides_nothing():

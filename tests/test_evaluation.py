@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import evaluation
+from locadv_tf import evaluation, reliance
 from locadv_tf.engine import attack_stream
 
 EPS, SIDE = 0.1, 6
@@ -298,12 +298,36 @@ def test_mean_intervals():
 def test_paired_difference():
     difference = evaluation.paired_difference(np.float32([1, 1, 1, 1]), np.float32([2, 3, 4, 5]))
     assert difference == pytest.approx(evaluation.mean_interval([1, 2, 3, 4]))
-    # 30 of 100 verdicts turn from wrong to right: standard error sqrt(0.3 · 0.7 / 99), t for 99 degrees of freedom
-    verdicts = np.arange(100) < 50, np.arange(100) < 80
-    half_width = 1.98422 * np.sqrt(0.3 * 0.7 / 99)
-    assert evaluation.paired_difference(*verdicts) == pytest.approx((0.3, 0.3 - half_width, 0.3 + half_width), abs=1e-4)
+    # 30 of 100 verdicts turn from wrong to right: standard error sqrt(0.3 · 0.7 / 100)
+    value, low, high = evaluation.paired_difference(np.arange(100) < 50, np.arange(100) < 80)
+    assert value == pytest.approx(0.3) and (low, high) == pytest.approx((0.21, 0.39), abs=0.015)
+    value, low, high = evaluation.paired_difference(np.zeros(2, bool), np.ones(2, bool))
+    assert value == high == 1 and low < 0  # two images that agree decide nothing
     with pytest.raises(ValueError, match=r"3 and 2 values.*same images"):
         evaluation.paired_difference(np.zeros(3), np.zeros(2))
+    with pytest.raises(ValueError, match="got 2 and 1 verdicts"):
+        evaluation.paired_interval([1, 0], [1])
+
+
+@given(table=st.lists(st.integers(0, 50), min_size=4, max_size=4).filter(any))
+def test_the_paired_interval_holds_the_value_and_is_never_a_point(table):
+    first, second = (np.repeat(column, table) for column in ([1, 1, 0, 0], [1, 0, 1, 0]))
+    value, low, high = evaluation.paired_interval(first, second)
+    assert value == pytest.approx(first.mean() - second.mean()) and -1 <= low <= value <= high <= 1
+    assert high - low > 0.01
+
+
+@pytest.mark.parametrize("cells", [(0.9, 0.05, 0.03, 0.02), (0.5, 0.3, 0.1, 0.1), (0.97, 0.02, 0.005, 0.005)])
+@pytest.mark.parametrize("statistic", [np.subtract, reliance.rfs])
+def test_the_paired_interval_covers_the_truth(cells, statistic):
+    both, only_first, only_second, _ = cells
+    truth = statistic(both + only_first, both + only_second)
+    covered = []
+    for counts in np.random.default_rng(1).multinomial(200, cells, size=200):
+        first, second = (np.repeat(column, counts) for column in ([1, 1, 0, 0], [1, 0, 1, 0]))
+        _, low, high = evaluation.paired_interval(first, second, statistic)
+        covered.append(low is None or low <= truth <= high)
+    assert np.mean(covered) > 0.91  # 0.95, less two standard errors of 200 draws and a little
 
 
 # Bad input.
@@ -313,6 +337,7 @@ def test_paired_difference():
     ("change", "message"),
     [
         ({"attacks": FGSM}, "expected a dictionary"),
+        ({"attacks": {"first": FGSM, "second": "PGD"}}, r"attacks\['second'\]='PGD'; expected an attack object"),
         ({"regions": ("background", "sky")}, "region='sky'.*'full'"),
         ({"stop": "early"}, "stop='early'.*'fooled', 'worst'"),
         ({"batch_size": 0}, "batch_size=0"),

@@ -139,27 +139,6 @@ def test_equal_areas_lie_in_their_regions(seed, share, smoothness):
 # Intervals.
 
 
-@given(table=st.lists(st.integers(0, 50), min_size=4, max_size=4).filter(any))
-def test_the_interval_holds_the_value_and_is_never_a_point(table):
-    first, second = (np.repeat(column, table) for column in ([1, 1, 0, 0], [1, 0, 1, 0]))
-    value, low, high = reliance.paired_interval(first, second)
-    assert value == pytest.approx(first.mean() - second.mean()) and -1 <= low <= value <= high <= 1
-    assert high - low > 0.01
-
-
-@pytest.mark.parametrize("cells", [(0.9, 0.05, 0.03, 0.02), (0.5, 0.3, 0.1, 0.1), (0.97, 0.02, 0.005, 0.005)])
-@pytest.mark.parametrize("statistic", [np.subtract, reliance.rfs])
-def test_the_interval_covers_the_truth(cells, statistic):
-    both, only_first, only_second, _ = cells
-    truth = statistic(both + only_first, both + only_second)
-    covered = []
-    for counts in np.random.default_rng(1).multinomial(200, cells, size=200):
-        first, second = (np.repeat(column, counts) for column in ([1, 1, 0, 0], [1, 0, 1, 0]))
-        _, low, high = reliance.paired_interval(first, second, statistic)
-        covered.append(low is None or low <= truth <= high)
-    assert np.mean(covered) > 0.91  # 0.95, less two standard errors of 200 draws and a little
-
-
 def test_the_gradients_interval_covers_the_truth(see):
     draw = np.random.default_rng(0)
     weights = draw.normal(size=(SIDE, SIDE))
@@ -230,7 +209,6 @@ def test_colour_images_get_the_sources_that_fit():
         (lambda m, d: reliance.by_source(m, d[0], d[1], {}, ATTACK), "masks holds no masks"),
         (lambda m, d: reliance.draw_masks(*d[:2], own=d[2], model=m, sources=["edges"]), "'edges' is unknown"),
         (lambda m, d: reliance.draw_masks(*d[:2], own=d[2][:3], model=m), "own has shape"),
-        (lambda m, d: reliance.paired_interval([1, 0], [1]), "got 2 and 1 verdicts"),
     ],
 )
 def test_bad_input(see, call, message):
