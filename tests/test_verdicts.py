@@ -238,7 +238,7 @@ class TestEachCheckHasACulprit:
         downhill = stacked(keras.layers.Flatten(), keras.layers.Dense(2))
         downhill.set_weights([np.tile(np.float32([[-1, 1]]), (784, 1)), np.float32([0, 2])])
         one_way = {"model": downhill, "data": (np.zeros_like(image), np.ones_like(label), np.ones_like(mask))}
-        timid = la.PGD(eps=0.05, steps=4, step_size=0.01)  # FGSM leaves a few points less; McNemar's test let it pass
+        timid = la.PGD(eps=0.05, steps=4, step_size=0.01)
         return {
             ACCURACY: {"attack": towards_the_label},
             "foreground untouched": {"attack": brighter},
