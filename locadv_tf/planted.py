@@ -19,22 +19,30 @@ DRAWS = 64  # random points per image, of which one becomes the planted one
 class Planted(keras.Model):
     """A model whose class is 1 beyond a threshold on a direction of another model's logits, else 0.
 
-    Each image of a batch has a direction and a threshold of its own: it takes them in their order, the first n of them
-    for n images.
+    Each image has a direction and a threshold of its own, and the model those of one image at a time, whatever batch
+    it is given: an attack may stack draws of its image, or let images go.
 
     Args:
         model: the model, float32 images in [0, 1] to logits `(N, classes)`.
-        direction: float32 `(N, classes)`; `threshold`, `unit`: float32 `(N,)`, what counts as a score of 0 and of 1.
+        direction: float32 `(images, classes)`; `threshold`, `unit`: float32 `(images,)`, what counts as a score of 0
+            and of 1.
     """
 
     def __init__(self, model, direction, threshold, unit):
         super().__init__()
         self.model = model
         self.readout = [tf.constant(values, tf.float32) for values in (direction, threshold, unit)]
+        # A variable, not a Python number: what was compiled for one image serves the next one, too.
+        self.place = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="place")
+
+    def of(self, place):
+        """This model, turned to the image at that place."""
+        self.place.assign(place)
+        return self
 
     def call(self, x, training=False):
         logits = tf.cast(self.model(x, training=training), tf.float32)
-        direction, threshold, unit = (values[: tf.shape(x)[0]] for values in self.readout)
+        direction, threshold, unit = (tf.gather(values, self.place) for values in self.readout)
         score = ((tf.reduce_sum(direction * logits, axis=-1) - threshold) / unit)[:, None]
         # As many classes as ever, for attacks that count them; they follow the score, so that no loss goes blind.
         others = tf.repeat(score - 3.0, logits.shape[-1] - 2, axis=-1)
@@ -52,7 +60,8 @@ def plant(model, image, mask, *, eps, norm, seed):
         eps, norm: the ball; `seed`: an integer.
 
     Returns:
-        `(planted, which, points)`: a `Planted` model for the images `which` (bool `(N,)`), and the planted images.
+        `(planted, which, points)`: a `Planted` model for the images `which` (bool `(N,)`), which takes their places
+        among each other, and the planted images.
     """
 
     def surface(draw):  # a number, or one per image: the points are drawn anew rather than kept
