@@ -14,6 +14,7 @@ to step; only who is fooled comes back.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from locadv_tf import checks, objectives
 from locadv_tf.attacks import Attack, Point, better, image_key, region_mask
 from locadv_tf.batches import batches, length
 from locadv_tf.progress import progress_bar
-from locadv_tf.spread import copies, deal, devices, together
+from locadv_tf.spread import agree, copies, deal, devices, together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +140,10 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
 
 def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
     arrivals = _arrivals(model, data, region, batch_size, attack.eps if eps is None else eps)
-    models = copies(model, devices())
+    if (jobs := next(arrivals, None)) is None:
+        return
+    image, arrivals = jobs["image"], itertools.chain([jobs], arrivals)
+    models = copies(model, devices(), image[:8], version=_compiled(model, image.shape[1:]))
     streams = {}
     for (device, copy), jobs in zip(models.items(), deal(arrivals, len(models)), strict=True):
         first = 0
@@ -228,7 +232,8 @@ def _enter(model, attack, batch, jobs, seed, first):
         "seed": np.full(n, seed, np.int64),
     }
     given = {name: jobs[name] for name in ("image", "label", "mask", "eps", "best", "cut", "index", "restart")}
-    compiled = _compiled_attack(model, attack.structure, attack.random_start, jobs["image"].shape[1:])
+    shape = jobs["image"].shape[1:]
+    compiled = _compiled_attack(model, attack.structure, attack.random_start, shape, _compiled(model, shape))
     fixed, moving = compiled.begin(given | numbers)
     k, rest = np.zeros(n, np.int32), {name: jobs[name] for name in _REST}
     if _size(batch):
@@ -289,7 +294,7 @@ class _CompiledAttack(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _compiled(model, shape):
-    """A model's verdicts and logits. They follow its weights, but not a layer that is exchanged: clone it for that."""
+    """A model's verdicts and logits. They follow its weights; whatever else changes in it, `_fresh` must find."""
 
     def judge(x, label):
         return objectives.respond(model, x, label)[:2]
@@ -301,8 +306,10 @@ def _compiled(model, shape):
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled_attack(model, attack, random_start, shape):
+def _compiled_attack(model, attack, random_start, shape, version):
     """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one.
+
+    `version` is the model's `_Compiled`, so that a model that was compiled anew has its attacks compiled anew.
 
     How its jobs join and leave a batch, too: a function that all attacks shared would be traced again for each one's
     memory, of which TensorFlow warns on stderr.
@@ -329,6 +336,19 @@ def _compiled_attack(model, attack, random_start, shape):
         return gather(out, leaves), gather((fixed, moving), stays)
 
     return _CompiledAttack(*map(_traced_once, (begin, advance, join, part)))
+
+
+def _fresh(model, image):
+    """The model's `_Compiled`, compiled anew if it answers otherwise than the model itself on a few images.
+
+    What is compiled follows the model's variables, but not a Normalization that was adapted or loaded, nor an
+    attribute or a layer that was exchanged. A model that tosses coins is compiled anew each time.
+    """
+    compiled = _compiled(model, image.shape[1:])
+    if not agree(compiled.logits(image), model(image, training=False)):
+        _compiled.cache_clear()
+        _compiled_attack.cache_clear()
+    return _compiled(model, image.shape[1:])
 
 
 def _traced_once(function):
@@ -389,7 +409,7 @@ def _checked_chunks(model, data, batch_size, region):
         if mask is not None:
             checks.masks(mask, image)
         if num_classes is None:
-            num_classes = checks.model_logits(model, _compiled(model, image.shape[1:]).logits(image[:8]))
+            num_classes = checks.model_logits(model, _fresh(model, image[:8]).logits(image[:8]))
         checks.labels(label, image, num_classes=num_classes)
 
     if isinstance(data, (tuple, list)):  # arrays are looked at as a whole, a stream as it comes
