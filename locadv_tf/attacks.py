@@ -389,6 +389,13 @@ class RandomNoise(Attack):
         return norms.project(image + fixed["eps"] * coins, image, fixed["mask"], fixed["eps"])
 
 
+def check_attack(attack):
+    """Checks that this is an attack object and returns it; `ValueError` for anything else, a class or a name say."""
+    if not isinstance(attack, Attack):
+        raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1) say.")
+    return attack
+
+
 def image_key(seed, index, restart):
     """What an image's random numbers in one restart follow from, uint32 `(N,)`."""
     return fold_in(fold_in(fold_in(0, seed), index), restart)

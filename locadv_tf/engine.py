@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks, objectives
-from locadv_tf.attacks import Attack, Point, better, image_key, region_mask
+from locadv_tf.attacks import Point, better, check_attack, image_key, region_mask
 from locadv_tf.batches import batches, length
 from locadv_tf.progress import progress_bar
 from locadv_tf.spread import agree, copies, deal, devices, together
@@ -129,8 +129,7 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
         `label`, `mask`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
         `cut` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
     """
-    if not isinstance(attack, Attack):
-        raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1) say.")
+    check_attack(attack)
     checks.seed(seed)
     checks.choice(region, checks.REGIONS, name="region")
     checks.choice(stop, ("fooled", "worst"), name="stop")

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks
-from locadv_tf.attacks import PGD, Attack, region_mask
+from locadv_tf.attacks import PGD, check_attack, region_mask
 from locadv_tf.batches import batches
 from locadv_tf.training import LocalizedAdversarialTraining
 
@@ -59,7 +59,7 @@ class OverfittingWatch(keras.callbacks.Callback):
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`, of
             which the first images serve: of the validation or the training data, never of the test data, as they
             decide which weights stay.
-        attack: the stronger attack; None: PGD-10 with the eps of the training's.
+        attack: the stronger attack; None: PGD-10 with the eps and the norm of the training's.
         images: how many images, at most.
         drop: a difference of accuracies, from 0 to 1.
         restore: put back the best weights and stop; False: only say so.
@@ -84,9 +84,7 @@ class OverfittingWatch(keras.callbacks.Callback):
 
     def __init__(self, data, *, attack=None, images=128, drop=0.2, restore=True, seed=0):
         super().__init__()
-        if attack is not None and not isinstance(attack, Attack):
-            raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1, steps=10) say.")
-        self.attack, self.restore = attack, restore
+        self.attack, self.restore = None if attack is None else check_attack(attack), restore
         self.drop = checks.fraction(drop, name="drop")
         self.seed = checks.seed(seed)
         self.sample = _first(data, checks.count(images, name="images"))
@@ -104,7 +102,7 @@ class OverfittingWatch(keras.callbacks.Callback):
         if mask is None and trained.region != "full":
             raise ValueError(f"region={trained.region!r} needs masks; expected data of ({{'image', 'mask'}}, label).")
         mask = region_mask(np.ones_like(image[..., :1]) if mask is None else mask, trained.region)
-        self.attacks = trained.attack, self.attack or PGD(eps=trained.attack.eps, steps=10)
+        self.attacks = trained.attack, self.attack or PGD(eps=trained.attack.eps, norm=trained.attack.norm, steps=10)
 
         def accuracy(attack):
             x = attack(trained.classifier, image, label, mask=mask, seed=self.seed)

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from locadv_tf import checks
-from locadv_tf.attacks import Attack, region_mask
+from locadv_tf.attacks import check_attack, region_mask
 from locadv_tf.randomness import fold_in
 
 _LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
@@ -64,8 +64,7 @@ class LocalizedAdversarialTraining(keras.Model):
         checks.model_logits(classifier, keras.KerasTensor(classifier.output_shape))
         checks.choice(region, checks.REGIONS, name="region")
         checks.seed(seed)
-        if not isinstance(attack, Attack):
-            raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1, steps=5, keep='last') say.")
+        check_attack(attack)
         share = checks.fraction(share, name="share")
         # So that `compile` scales the loss. The layers are asked: a loaded Sequential model forgets its own policy.
         mixed = (x.dtype_policy for x in classifier.layers if x.dtype_policy.name == "mixed_float16")
