@@ -43,6 +43,7 @@ class Attack:
     # What a subclass may replace.
     steps = 1
     restarts = 1
+    targets = 0
     random_start = False
     keep = "best"
     norm = "linf"
@@ -84,6 +85,23 @@ class Attack:
         """This attack with its numbers taken out, which travel in `fixed`: what a compiled step depends on."""
         return self
 
+    def check_classes(self, num_classes, *, targeted=False):
+        """Checks that the model has enough classes, before any work.
+
+        Args:
+            num_classes: how many it has; `targeted`: whether each image gets a target of its own.
+
+        Raises:
+            ValueError: for as many targets as classes, or too few classes for the loss.
+        """
+        for member in self.members:
+            if member.targets >= num_classes:
+                raise ValueError(
+                    f"targets={member.targets}, the model has {num_classes} classes; expected at most "
+                    f"{num_classes - 1} targets."
+                )
+            objectives.check_classes(member.loss, num_classes, aimed=targeted or member.targets > 0)
+
     @tf.autograph.experimental.do_not_convert
     def __call__(self, model, image, label, *, mask=None, seed=0, target=None):
         """Attacks a batch of images.
@@ -106,10 +124,11 @@ class Attack:
         checks.images(image)
         checks.seed(seed)
         mask = tf.ones_like(image[..., :1]) if mask is None else checks.masks(mask, image)
-        if target is not None and any(getattr(member, "targets", 0) for member in self.members):
+        if target is not None and any(member.targets for member in self.members):
             raise ValueError(f"{self.name} aims at each wrong class in turn; expected target=None.")
         if tf.executing_eagerly():  # inside a graph no value is there to look at
             classes = checks.model_logits(model, model(image[:8], training=False))
+            self.check_classes(classes, targeted=target is not None)
             checks.labels(label, image, num_classes=classes)
             if target is not None:
                 checks.labels(target, image, num_classes=classes, name="target")

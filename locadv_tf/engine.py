@@ -138,7 +138,7 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
 
 
 def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
-    arrivals = _arrivals(model, data, region, batch_size, attack.eps if eps is None else eps)
+    arrivals = _arrivals(model, data, attack, region, batch_size, attack.eps if eps is None else eps)
     if (jobs := next(arrivals, None)) is None:
         return
     image, arrivals = jobs["image"], itertools.chain([jobs], arrivals)
@@ -372,10 +372,10 @@ _KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct",
 _KEPT |= {"evaluations", "queries"}
 
 
-def _arrivals(model, data, region, batch_size, eps):
+def _arrivals(model, data, attack, region, batch_size, eps):
     """New jobs, a batch at a time, with their natural verdict; a natural error is also their best point so far."""
     first = 0
-    for image, label, mask in _checked_chunks(model, data, batch_size, region):
+    for image, label, mask in _checked_chunks(model, data, attack, batch_size, region):
         n = len(image)
         loss, fooled = (value.numpy() for value in _compiled(model, image.shape[1:]).judge(image, label))
         budget = np.float32(eps[first : first + n] if np.ndim(eps) else np.full(n, eps))
@@ -396,7 +396,7 @@ def _arrivals(model, data, region, batch_size, eps):
         first += n
 
 
-def _checked_chunks(model, data, batch_size, region):
+def _checked_chunks(model, data, attack, batch_size, region):
     """The data as NumPy `(image, label, mask)`, a batch at a time, checked; `mask` is bool and that of the region."""
     num_classes = None
 
@@ -409,6 +409,7 @@ def _checked_chunks(model, data, batch_size, region):
             checks.masks(mask, image)
         if num_classes is None:
             num_classes = checks.model_logits(model, _fresh(model, image[:8]).logits(image[:8]))
+            attack.check_classes(num_classes)
         checks.labels(label, image, num_classes=num_classes)
 
     if isinstance(data, (tuple, list)):  # arrays are looked at as a whole, a stream as it comes

@@ -164,6 +164,41 @@ def test_bad_models_inside_a_graph(name):
         tf.function(lambda image, label: PGD(model, image, label))(IMAGE, LABEL)
 
 
+TOO_FEW_CLASSES = {
+    "targets": (la.APGD(eps=0.1, targets=3), r"targets=3, the model has 3 classes; expected at most 2 targets"),
+    "targets in an ensemble": (la.LocalizedAutoAttack(eps=0.1, loss="margin"), "targets=9, the model has 3 classes"),
+    "dlr towards targets": (la.APGD(eps=0.1, targets=2, loss="dlr"), "needs 4 classes for a target, the model has 3"),
+    "dlr in an ensemble": (la.LocalizedAutoAttack(eps=0.1, targets=2), "needs 4 classes .* use loss='margin'"),
+}
+
+
+@pytest.mark.parametrize(("attack", "message"), TOO_FEW_CLASSES.values(), ids=TOO_FEW_CLASSES)
+def test_too_few_classes(attack, message, no_work):
+    for call in (
+        lambda: attack(MODEL, IMAGE, LABEL, mask=MASK),
+        lambda: la.run_attack(MODEL, (IMAGE, LABEL, MASK), attack),
+        lambda: attack.check_classes(3),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    attack.check_classes(10)
+
+
+def test_too_few_classes_for_dlr(no_work):
+    attack, two = la.PGD(eps=0.1, loss="dlr"), classifier(outputs=2)
+    with pytest.raises(ValueError, match="needs 3 classes, the model has 2"):
+        attack(two, IMAGE, LABEL % 2)
+    with pytest.raises(ValueError, match="needs 4 classes for a target, the model has 3"):
+        attack(MODEL, IMAGE, LABEL, target=(LABEL + 1) % 3)
+    attack.check_classes(3)
+
+
+@pytest.mark.parametrize("attack", [la.APGD(eps=0.1, targets=3), la.APGD(eps=0.1, targets=2, loss="dlr")], ids=str)
+def test_too_few_classes_inside_a_graph(attack):
+    with pytest.raises(ValueError, match="the model has 3"):
+        tf.function(lambda image, label: attack(MODEL, image, label))(IMAGE, LABEL)
+
+
 # Constructors and options
 
 OPTIONS = {
