@@ -123,7 +123,8 @@ class Attack:
         image, label = (part if tf.is_tensor(part) else np.asarray(part) for part in (image, label))
         checks.images(image)
         checks.seed(seed)
-        mask = tf.ones_like(image[..., :1]) if mask is None else checks.masks(mask, image)
+        mask = tf.ones_like(image[..., :1]) if mask is None else mask
+        mask = checks.masks(mask if tf.is_tensor(mask) else np.asarray(mask), image)
         if target is not None and any(member.targets for member in self.members):
             raise ValueError(f"{self.name} aims at each wrong class in turn; expected target=None.")
         if tf.executing_eagerly():  # inside a graph no value is there to look at
@@ -284,6 +285,8 @@ class PGD(Attack):
         checks.choice(self.keep, ("best", "last"), name="keep")
         if self.step_size is not None:
             checks.fraction(self.step_size, name="step_size", high=1.0 if self.norm == "linf" else float("inf"))
+            if self.step_size == 0 and self.eps > 0:
+                raise ValueError("step_size=0 leads nowhere; expected a number above 0, or None for 2.5 eps / steps.")
         if self.restarts > 1 and not (self.random_start and self.keep == "best"):
             raise ValueError(
                 f"restarts={self.restarts} needs random_start=True and keep='best': every restart would else "

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from locadv_tf import checks, objectives
 from locadv_tf.attacks import Point, better, check_attack, image_key, region_mask
-from locadv_tf.batches import batches, length
+from locadv_tf.batches import batches, length, masks_or_ones
 from locadv_tf.progress import progress_bar
 from locadv_tf.spread import agree, copies, deal, devices, together
 
@@ -403,9 +403,9 @@ def _checked_chunks(model, data, attack, batch_size, region):
     def check(image, label, mask):
         nonlocal num_classes
         checks.images(image)
-        if mask is None and region != "full":
-            raise ValueError(f"region={region!r} needs masks, and the data has none; expected (images, labels, masks).")
-        if mask is not None:
+        if mask is None:
+            masks_or_ones(mask, image[:1], region)  # only to hear whether the region needs them
+        else:
             checks.masks(mask, image)
         if num_classes is None:
             num_classes = checks.model_logits(model, _fresh(model, image[:8]).logits(image[:8]))
@@ -413,12 +413,11 @@ def _checked_chunks(model, data, attack, batch_size, region):
         checks.labels(label, image, num_classes=num_classes)
 
     if isinstance(data, (tuple, list)):  # arrays are looked at as a whole, a stream as it comes
-        for whole in batches(data, max(1, len(data[0]))):
+        for whole in batches(data, max(1, length(data))):
             check(*whole)
     for image, label, mask in batches(data, batch_size):
         check(image, label, mask)
-        mask = np.ones((*image.shape[:3], 1), bool) if mask is None else mask
-        yield image, label.astype(np.int64), region_mask(mask, region).numpy()
+        yield image, label.astype(np.int64), region_mask(masks_or_ones(mask, image, region), region).numpy()
 
 
 def _result(finished, keep_images):
