@@ -43,6 +43,7 @@ class Attack:
     # What a subclass may replace.
     steps = 1
     restarts = 1
+    targets = 0
     random_start = False
     keep = "best"
     norm = "linf"
@@ -84,6 +85,23 @@ class Attack:
         """This attack with its numbers taken out, which travel in `fixed`: what a compiled step depends on."""
         return self
 
+    def check_classes(self, num_classes, *, targeted=False):
+        """Checks that the model has enough classes, before any work.
+
+        Args:
+            num_classes: how many it has; `targeted`: whether each image gets a target of its own.
+
+        Raises:
+            ValueError: for as many targets as classes, or too few classes for the loss.
+        """
+        for member in self.members:
+            if member.targets >= num_classes:
+                raise ValueError(
+                    f"targets={member.targets}, the model has {num_classes} classes; expected at most "
+                    f"{num_classes - 1} targets."
+                )
+            objectives.check_classes(member.loss, num_classes, aimed=targeted or member.targets > 0)
+
     @tf.autograph.experimental.do_not_convert
     def __call__(self, model, image, label, *, mask=None, seed=0, target=None):
         """Attacks a batch of images.
@@ -105,11 +123,13 @@ class Attack:
         image, label = (part if tf.is_tensor(part) else np.asarray(part) for part in (image, label))
         checks.images(image)
         checks.seed(seed)
-        mask = tf.ones_like(image[..., :1]) if mask is None else checks.masks(mask, image)
-        if target is not None and any(getattr(member, "targets", 0) for member in self.members):
+        mask = tf.ones_like(image[..., :1]) if mask is None else mask
+        mask = checks.masks(mask if tf.is_tensor(mask) else np.asarray(mask), image)
+        if target is not None and any(member.targets for member in self.members):
             raise ValueError(f"{self.name} aims at each wrong class in turn; expected target=None.")
         if tf.executing_eagerly():  # inside a graph no value is there to look at
             classes = checks.model_logits(model, model(image[:8], training=False))
+            self.check_classes(classes, targeted=target is not None)
             checks.labels(label, image, num_classes=classes)
             if target is not None:
                 checks.labels(target, image, num_classes=classes, name="target")
@@ -265,6 +285,8 @@ class PGD(Attack):
         checks.choice(self.keep, ("best", "last"), name="keep")
         if self.step_size is not None:
             checks.fraction(self.step_size, name="step_size", high=1.0 if self.norm == "linf" else float("inf"))
+            if self.step_size == 0 and self.eps > 0:
+                raise ValueError("step_size=0 leads nowhere; expected a number above 0, or None for 2.5 eps / steps.")
         if self.restarts > 1 and not (self.random_start and self.keep == "best"):
             raise ValueError(
                 f"restarts={self.restarts} needs random_start=True and keep='best': every restart would else "
@@ -387,6 +409,13 @@ class RandomNoise(Attack):
         image = fixed["image"]
         coins = tf.sign(uniform(tf.shape(image), fixed["key"]) - 0.5)
         return norms.project(image + fixed["eps"] * coins, image, fixed["mask"], fixed["eps"])
+
+
+def check_attack(attack):
+    """Checks that this is an attack object and returns it; `ValueError` for anything else, a class or a name say."""
+    if not isinstance(attack, Attack):
+        raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1) say.")
+    return attack
 
 
 def image_key(seed, index, restart):

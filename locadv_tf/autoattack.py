@@ -1,4 +1,8 @@
-"""The strongest attack of the kit: an ensemble whose members see only the images that the ones before left standing."""
+"""The strongest attack of the kit: an ensemble, of whose points the worst counts.
+
+In `run_attack(stop="fooled")` its members see only the images that the ones before left standing. With `stop="worst"`,
+and called on tensors, all see all.
+"""
 
 import dataclasses
 

@@ -27,10 +27,9 @@ def batches(data, size):
         >>> [len(images) for images, labels, masks in batches(data, 2)]
         [2, 2, 1]
     """
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        return _slices([np.asarray(part) for part in data], size)
+    _check_container(data)
     if not isinstance(data, tf.data.Dataset):
-        raise ValueError(f"data is {type(data).__name__}; {_EXPECTED}.")
+        return _slices([np.asarray(part) for part in data], size)
     specs = _parts(data.element_spec)
     ranks = [spec.shape.rank for spec in specs]
     if ranks[:2] in ([3, 1], [4, 2]) and (shape := specs[1].shape)[-1] not in (None, 1):
@@ -64,28 +63,69 @@ def to_arrays(data):
         >>> images.shape, labels.shape, masks.shape
         ((5, 28, 28, 1), (5,), (5, 28, 28, 1))
     """
-    rows = list(batches(data, 512))
-    if not rows:
+    arrays = first_images(data)
+    if arrays is None:  # their shapes are all that is known
         specs = _parts(data.element_spec) if isinstance(data, tf.data.Dataset) else data
         rank = len(specs[0].shape)
-        rows = [[np.zeros((0, *[side or 0 for side in spec.shape[rank - 3 :]])) for spec in (specs[0], specs[-1])]]
-        rows = [(rows[0][0].astype(np.float32), np.zeros(0, np.int64), rows[0][1])]
-    if rows[0][2] is None:
+        x, mask = (
+            np.zeros((0, *[side or 0 for side in s.shape[rank - 3 :]]), np.float32) for s in (specs[0], specs[-1])
+        )
+        arrays = checks.images(x, name="images"), np.zeros(0, np.int64), checks.masks(mask, x, name="masks")
+    x, y, mask = arrays
+    if mask is None:
         raise ValueError(f"data has no masks; {_EXPECTED}.")
-    x, y, mask = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return x, y, mask.astype(np.float32)
+
+
+def first_images(data, n=None):
+    """The first `n` images (None: all), their labels (int64) and their masks (None without), checked; None if empty."""
+    rows, seen = [], 0
+    for row in batches(data, n or 512):
+        rows.append(row)
+        seen += len(row[1])
+        if n is not None and seen >= n:
+            break
+    if not rows:
+        return None
+    x, y, mask = (None if column[0] is None else np.concatenate(column)[:n] for column in zip(*rows, strict=True))
     checks.images(x, name="images")
     checks.labels(y, x, name="labels")
-    checks.masks(mask, x, name="masks")
-    return x, y.astype(np.int64), mask.astype(np.float32)
+    if mask is not None:
+        checks.masks(mask, x, name="masks")
+    return x, y.astype(np.int64), mask
+
+
+def masks_or_ones(mask, image, region):
+    """The masks; ones where the data has none (`mask` is None), as the full image needs none.
+
+    Raises:
+        ValueError: for another region without masks.
+    """
+    if mask is not None:
+        return mask
+    if region != "full":
+        raise ValueError(f"region={region!r} needs masks, and the data has none; {_EXPECTED}.")
+    return tf.ones_like(image[..., :1])
 
 
 def length(data):
-    """How many images there are, or None if only reading the data would tell."""
+    """How many images there are, or None if only reading the data would tell; `ValueError` as from `batches`."""
+    _check_container(data)
     if not isinstance(data, tf.data.Dataset):
         return len(data[1])
     n = int(data.cardinality())
     batched = _parts(data.element_spec)[1].shape.rank
     return None if batched or n < 0 else n
+
+
+def _check_container(data):
+    if isinstance(data, tf.data.Dataset):
+        return
+    if not isinstance(data, (tuple, list)):
+        raise ValueError(f"data is {type(data).__name__}; {_EXPECTED}.")
+    if len(data) not in (2, 3) or any(np.ndim(part) == 0 for part in data):
+        kinds = ", ".join(type(part).__name__ for part in data)
+        raise ValueError(f"data is {type(data).__name__} of ({kinds}); {_EXPECTED}.")
 
 
 def _slices(parts, size):

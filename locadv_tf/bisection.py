@@ -3,8 +3,10 @@
 import math
 
 import numpy as np
+import tensorflow as tf
 
 from locadv_tf import checks
+from locadv_tf.attacks import check_attack
 from locadv_tf.engine import attack_stream, run_attack
 from locadv_tf.progress import progress_bar
 
@@ -18,7 +20,8 @@ def smallest_eps(
     lower it did not. That success grows with eps is taken for granted.
 
     Args:
-        model, data, region, seed, batch_size, progress: as for `run_attack`.
+        model, data, region, seed, batch_size, progress: as for `run_attack`. A data set is kept in memory: one that
+            shuffles stays in the order in which it came first.
         attack: an attack object; its `eps` is the largest that is tried.
         precision: how closely the smallest eps is found, in the units of eps.
 
@@ -37,9 +40,12 @@ def smallest_eps(
         >>> found.shape, bool(((found >= 0) & ((found <= 0.5) | np.isinf(found))).all())
         ((16,), True)
     """
+    check_attack(attack)
     checks.fraction(precision, name="precision", high=max(attack.eps, 1.0))
     if precision == 0:
         raise ValueError("precision=0; expected a number above 0, 0.5/255 say.")
+    if isinstance(data, tf.data.Dataset):  # it is read once for each round, and what shuffles would come otherwise
+        data = data.cache()
     options = {"region": region, "seed": seed, "batch_size": batch_size}
     first = run_attack(model, data, attack, keep_images=False, **options)
     high = np.where(first.natural_correct, np.where(first.fooled, attack.eps, np.inf), 0.0)

@@ -126,9 +126,9 @@ Use tf.argmax(label, axis=-1).
     if (values := _concrete(y)) is not None and values.size:
         low, high = int(values.min()), int(values.max())
         if low < 0 or (num_classes is not None and high >= num_classes):
+            classes = "; expected none below 0" if num_classes is None else f" for the model's {num_classes} classes"
             raise ValueError(
-                f"{name} has classes from {low} to {high}, out of range for the model's {num_classes} classes "
-                "(they are counted from 0)."
+                f"{name} has classes from {low} to {high}, out of range{classes} (they are counted from 0)."
             )
     return y
 
@@ -204,7 +204,9 @@ def count(value, *, name, low=1):
 
 
 def seed(value):
-    """Checks a seed, a whole number from 0 to 2**63 − 1 or an integer tensor, and returns it.
+    """Checks a seed, a whole number from 0 to 2**32 − 1 or an integer tensor, and returns it.
+
+    Random numbers follow from 32 bits (randomness.py): a larger seed would quietly repeat what a smaller one gives.
 
     Raises:
         ValueError: for anything else.
@@ -213,13 +215,13 @@ def seed(value):
         >>> seed(None)
         Traceback (most recent call last):
         ...
-        ValueError: seed=None; expected a whole number from 0 to 2**63 - 1.
+        ValueError: seed=None; expected a whole number from 0 to 2**32 - 1.
     """
     if tf.is_tensor(value) and value.dtype.is_integer and value.shape.rank == 0:
         return value
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not (whole and 0 <= value < 2**63):
-        raise ValueError(f"seed={value!r}; expected a whole number from 0 to 2**63 - 1.")
+    if not (whole and 0 <= value < 2**32):
+        raise ValueError(f"seed={value!r}; expected a whole number from 0 to 2**32 - 1.")
     return value
 
 

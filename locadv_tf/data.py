@@ -76,6 +76,8 @@ def load_data(
         )
     if not isinstance(mask_options, (dict, type(None))):
         raise ValueError(f"mask_options={mask_options!r}; expected a dict of options, {{'value': 0.2}} say.")
+    if mask is not None:
+        masks.check_options(mask, mask_options or {}, taken=("first",))
     knobs = {"correlation": correlation, "digits": digits, "backgrounds": backgrounds}
     knobs = {knob: value for knob, value in knobs.items() if value is not None}
     if name == "composite":
@@ -117,7 +119,11 @@ def class_names(name):
 
 def background_masks(name, source, x, y, exact, default, seed, options):
     """The masks `(N, H, W, 1)` of uint8 images, from the cache if they are slow to compute."""
+    masks.check_options(source, options, taken=("first",))  # here it is this function that counts
     if source == "random":  # its areas are those of the default source's masks, which may be in the cache
+        if options.get("within") is not None:  # as a whole: its slices alone would fit images that it does not
+            options = options | {"within": np.asarray(options["within"])}
+            checks.masks(options["within"], x, name="within")
         exact, default = background_masks(name, default, x, y, exact, default, seed, {}), "ground_truth"
 
     def compute():
@@ -125,8 +131,12 @@ def background_masks(name, source, x, y, exact, default, seed, options):
         for first in range(0, len(y), 4096):  # in slices: as float32 a large set would take four times its memory
             at = slice(first, first + 4096)
             about = {"labels": y[at], "exact": None if exact is None else exact[at], "default": default, "seed": seed}
-            position = {"first": first} if source == "random" else {}  # the one source that goes by an image's place
-            done.append(masks.background_mask(source, x[at] / np.float32(255), **about, **position, **options))
+            mine = dict(options)
+            if source == "random":  # the one source that goes by an image's place
+                mine["first"] = first
+                if mine.get("within") is not None:
+                    mine["within"] = mine["within"][at]
+            done.append(masks.background_mask(source, x[at] / np.float32(255), **about, **mine))
         return np.concatenate(done).astype(np.uint8)
 
     if source not in CACHED:

@@ -14,6 +14,7 @@ to step; only who is fooled comes back.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,10 +22,10 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks, objectives
-from locadv_tf.attacks import Attack, Point, better, image_key, region_mask
-from locadv_tf.batches import batches, length
+from locadv_tf.attacks import Point, better, check_attack, image_key, region_mask
+from locadv_tf.batches import batches, length, masks_or_ones
 from locadv_tf.progress import progress_bar
-from locadv_tf.spread import copies, deal, devices, together
+from locadv_tf.spread import agree, copies, deal, devices, together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +129,7 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
         `label`, `mask`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
         `cut` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
     """
-    if not isinstance(attack, Attack):
-        raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1) say.")
+    check_attack(attack)
     checks.seed(seed)
     checks.choice(region, checks.REGIONS, name="region")
     checks.choice(stop, ("fooled", "worst"), name="stop")
@@ -138,8 +138,11 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
 
 
 def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
-    arrivals = _arrivals(model, data, region, batch_size, attack.eps if eps is None else eps)
-    models = copies(model, devices())
+    arrivals = _arrivals(model, data, attack, region, batch_size, attack.eps if eps is None else eps)
+    if (jobs := next(arrivals, None)) is None:
+        return
+    image, arrivals = jobs["image"], itertools.chain([jobs], arrivals)
+    models = copies(model, devices(), image[:8], version=_compiled(model, image.shape[1:]))
     streams = {}
     for (device, copy), jobs in zip(models.items(), deal(arrivals, len(models)), strict=True):
         first = 0
@@ -228,7 +231,8 @@ def _enter(model, attack, batch, jobs, seed, first):
         "seed": np.full(n, seed, np.int64),
     }
     given = {name: jobs[name] for name in ("image", "label", "mask", "eps", "best", "cut", "index", "restart")}
-    compiled = _compiled_attack(model, attack.structure, attack.random_start, jobs["image"].shape[1:])
+    shape = jobs["image"].shape[1:]
+    compiled = _compiled_attack(model, attack.structure, attack.random_start, shape, _compiled(model, shape))
     fixed, moving = compiled.begin(given | numbers)
     k, rest = np.zeros(n, np.int32), {name: jobs[name] for name in _REST}
     if _size(batch):
@@ -289,7 +293,7 @@ class _CompiledAttack(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _compiled(model, shape):
-    """A model's verdicts and logits. They follow its weights, but not a layer that is exchanged: clone it for that."""
+    """A model's verdicts and logits. They follow its weights; whatever else changes in it, `_fresh` must find."""
 
     def judge(x, label):
         return objectives.respond(model, x, label)[:2]
@@ -301,8 +305,10 @@ def _compiled(model, shape):
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled_attack(model, attack, random_start, shape):
+def _compiled_attack(model, attack, random_start, shape, version):
     """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one.
+
+    `version` is the model's `_Compiled`, so that a model that was compiled anew has its attacks compiled anew.
 
     How its jobs join and leave a batch, too: a function that all attacks shared would be traced again for each one's
     memory, of which TensorFlow warns on stderr.
@@ -331,6 +337,19 @@ def _compiled_attack(model, attack, random_start, shape):
     return _CompiledAttack(*map(_traced_once, (begin, advance, join, part)))
 
 
+def _fresh(model, image):
+    """The model's `_Compiled`, compiled anew if it answers otherwise than the model itself on a few images.
+
+    What is compiled follows the model's variables, but not a Normalization that was adapted or loaded, nor an
+    attribute or a layer that was exchanged. A model that tosses coins is compiled anew each time.
+    """
+    compiled = _compiled(model, image.shape[1:])
+    if not agree(compiled.logits(image), model(image, training=False)):
+        _compiled.cache_clear()
+        _compiled_attack.cache_clear()
+    return _compiled(model, image.shape[1:])
+
+
 def _traced_once(function):
     """Compiles for whatever the first call brings, with any number of images."""
     compiled, traced = tf.function(function, autograph=False), []
@@ -353,10 +372,10 @@ _KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct",
 _KEPT |= {"evaluations", "queries"}
 
 
-def _arrivals(model, data, region, batch_size, eps):
+def _arrivals(model, data, attack, region, batch_size, eps):
     """New jobs, a batch at a time, with their natural verdict; a natural error is also their best point so far."""
     first = 0
-    for image, label, mask in _checked_chunks(model, data, batch_size, region):
+    for image, label, mask in _checked_chunks(model, data, attack, batch_size, region):
         n = len(image)
         loss, fooled = (value.numpy() for value in _compiled(model, image.shape[1:]).judge(image, label))
         budget = np.float32(eps[first : first + n] if np.ndim(eps) else np.full(n, eps))
@@ -377,28 +396,28 @@ def _arrivals(model, data, region, batch_size, eps):
         first += n
 
 
-def _checked_chunks(model, data, batch_size, region):
+def _checked_chunks(model, data, attack, batch_size, region):
     """The data as NumPy `(image, label, mask)`, a batch at a time, checked; `mask` is bool and that of the region."""
     num_classes = None
 
     def check(image, label, mask):
         nonlocal num_classes
         checks.images(image)
-        if mask is None and region != "full":
-            raise ValueError(f"region={region!r} needs masks, and the data has none; expected (images, labels, masks).")
-        if mask is not None:
+        if mask is None:
+            masks_or_ones(mask, image[:1], region)  # only to hear whether the region needs them
+        else:
             checks.masks(mask, image)
         if num_classes is None:
-            num_classes = checks.model_logits(model, _compiled(model, image.shape[1:]).logits(image[:8]))
+            num_classes = checks.model_logits(model, _fresh(model, image[:8]).logits(image[:8]))
+            attack.check_classes(num_classes)
         checks.labels(label, image, num_classes=num_classes)
 
     if isinstance(data, (tuple, list)):  # arrays are looked at as a whole, a stream as it comes
-        for whole in batches(data, max(1, len(data[0]))):
+        for whole in batches(data, max(1, length(data))):
             check(*whole)
     for image, label, mask in batches(data, batch_size):
         check(image, label, mask)
-        mask = np.ones((*image.shape[:3], 1), bool) if mask is None else mask
-        yield image, label.astype(np.int64), region_mask(mask, region).numpy()
+        yield image, label.astype(np.int64), region_mask(masks_or_ones(mask, image, region), region).numpy()
 
 
 def _result(finished, keep_images):

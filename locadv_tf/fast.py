@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks
-from locadv_tf.attacks import PGD, Attack, region_mask
-from locadv_tf.batches import batches
+from locadv_tf.attacks import PGD, check_attack, region_mask
+from locadv_tf.batches import first_images, masks_or_ones
 from locadv_tf.training import LocalizedAdversarialTraining
 
 
@@ -59,7 +59,7 @@ class OverfittingWatch(keras.callbacks.Callback):
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`, of
             which the first images serve: of the validation or the training data, never of the test data, as they
             decide which weights stay.
-        attack: the stronger attack; None: PGD-10 with the eps of the training's.
+        attack: the stronger attack; None: PGD-10 with the eps and the norm of the training's.
         images: how many images, at most.
         drop: a difference of accuracies, from 0 to 1.
         restore: put back the best weights and stop; False: only say so.
@@ -84,12 +84,12 @@ class OverfittingWatch(keras.callbacks.Callback):
 
     def __init__(self, data, *, attack=None, images=128, drop=0.2, restore=True, seed=0):
         super().__init__()
-        if attack is not None and not isinstance(attack, Attack):
-            raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1, steps=10) say.")
-        self.attack, self.restore = attack, restore
+        self.attack, self.restore = None if attack is None else check_attack(attack), restore
         self.drop = checks.fraction(drop, name="drop")
         self.seed = checks.seed(seed)
-        self.sample = _first(data, checks.count(images, name="images"))
+        self.sample = first_images(data, checks.count(images, name="images"))
+        if self.sample is None:
+            raise ValueError("data holds no images; expected at least one.")
 
     def on_train_begin(self, logs=None):
         trained = self.model
@@ -101,10 +101,8 @@ class OverfittingWatch(keras.callbacks.Callback):
                 "that there is none to overfit to; leave the watch out."
             )
         image, label, mask = self.sample
-        if mask is None and trained.region != "full":
-            raise ValueError(f"region={trained.region!r} needs masks; expected data of ({{'image', 'mask'}}, label).")
-        mask = region_mask(np.ones_like(image[..., :1]) if mask is None else mask, trained.region)
-        self.attacks = trained.attack, self.attack or PGD(eps=trained.attack.eps, steps=10)
+        mask = region_mask(masks_or_ones(mask, image, trained.region), trained.region)
+        self.attacks = trained.attack, self.attack or PGD(eps=trained.attack.eps, norm=trained.attack.norm, steps=10)
 
         def accuracy(attack):
             x = attack(trained.classifier, image, label, mask=mask, seed=self.seed)
@@ -148,20 +146,3 @@ class OverfittingWatch(keras.callbacks.Callback):
     def _remember(self, epoch, strong):
         if strong > self.best:
             self.best, self.best_epoch, self.best_weights = strong, epoch, self.model.classifier.get_weights()
-
-
-def _first(data, n):
-    """The first n images, their labels and their masks (or None), checked."""
-    parts, seen = [], 0
-    for part in batches(data, n):
-        parts.append(part)
-        seen += len(part[1])
-        if seen >= n:
-            break
-    if not parts:
-        raise ValueError("data holds no images; expected at least one.")
-    image, label, mask = ([*column] for column in zip(*parts, strict=True))
-    image, label = checks.images(np.concatenate(image)[:n], name="images"), np.concatenate(label)[:n]
-    checks.labels(label, image, name="labels")
-    mask = None if mask[0] is None else checks.masks(np.concatenate(mask)[:n], image, name="masks")
-    return image, label.astype(np.int64), mask

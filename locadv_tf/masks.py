@@ -325,14 +325,7 @@ def background_mask(source, images, *, labels=None, exact=None, default=None, se
         >>> background_mask("threshold", image, value=0.5).ravel().tolist()
         [1.0, 1.0, 0.0]
     """
-    checks.choice(source, SOURCES, name="source")
-    parameters = inspect.signature(_FUNCTIONS[source]).parameters.values()
-    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"}
-    if unknown := set(options) - set(known):
-        right = f"it takes {_listed(known)}" if known else "it takes none"
-        raise ValueError(f"source={source!r} has no option {_listed(sorted(unknown))}; {right}.")
-    if missing := [name for name, preset in known.items() if preset is inspect.Parameter.empty and name not in options]:
-        raise ValueError(f"source={source!r} needs the option {_listed(missing)}.")
+    check_options(source, options)
     if source == "random":
         default = default or ("ground_truth" if exact is not None else None)
         if default in (None, "random"):
@@ -343,6 +336,30 @@ def background_mask(source, images, *, labels=None, exact=None, default=None, se
         raise ValueError("source='saliency' needs labels, the true classes (N,).")
     extra = {"saliency": (labels,), "ground_truth": (exact,)}.get(source, ())
     return _FUNCTIONS[source](images, *extra, **options)
+
+
+def check_options(source, options, *, taken=()):
+    """Checks the names of a source's options, before any work.
+
+    Args:
+        source: one of `SOURCES`; `options`: a dictionary; `taken`: names that the caller fills in itself.
+
+    Raises:
+        ValueError: for an unknown source, an unknown or missing option, or a model that is none.
+    """
+    checks.choice(source, SOURCES, name="source")
+    parameters = inspect.signature(_FUNCTIONS[source]).parameters.values()
+    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", *taken)}
+    if unknown := set(options) - set(known):
+        right = f"it takes {_listed(known)}" if known else "it takes none"
+        raise ValueError(f"source={source!r} has no option {_listed(sorted(unknown, key=str))}; {right}.")
+    if missing := [name for name, preset in known.items() if preset is inspect.Parameter.empty and name not in options]:
+        raise ValueError(f"source={source!r} needs the option {_listed(missing)}.")
+    if not callable(options.get("model", callable)):
+        raise ValueError(
+            f"model={options['model']!r}; expected a Keras model that returns logits. From a file: "
+            "keras.saving.load_model(path)."
+        )
 
 
 def quality(masks, *, exact=None):

@@ -128,17 +128,22 @@ def dlr(logits, label, aim=None):
         >>> print(dlr(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64)).numpy().round(3))
         [-0.667]
     """
-    needed = 3 if aim is None else 4
-    if logits.shape[-1] < needed:
-        raise ValueError(
-            f"loss='dlr' needs {needed} classes{' for a target' if aim is not None else ''}, the model has "
-            f"{logits.shape[-1]}; use loss='margin'."
-        )
-    largest = tf.math.top_k(logits, needed).values
+    check_classes("dlr", logits.shape[-1], aimed=aim is not None)
+    largest = tf.math.top_k(logits, 3 if aim is None else 4).values
     if aim is None:
         return margin(logits, label) / (largest[:, 0] - largest[:, 2] + 1e-12)
     gap = _logit(logits, aim) - _logit(logits, label)
     return gap / (largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2 + 1e-12)
+
+
+def check_classes(loss, num_classes, *, aimed):
+    """Raises a `ValueError` if the model has too few classes for a loss, `aimed` at a class or not."""
+    needed = 4 if aimed else 3
+    if loss == "dlr" and num_classes < needed:
+        raise ValueError(
+            f"loss='dlr' needs {needed} classes{' for a target' if aimed else ''}, the model has {num_classes}; use "
+            "loss='margin'."
+        )
 
 
 def likely_wrong(logits, label, rank):

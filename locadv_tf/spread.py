@@ -7,6 +7,7 @@ import threading
 from collections import deque
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -16,21 +17,43 @@ def devices():
     return gpus if len(gpus) > 1 else [None]
 
 
-def copies(model, names):
-    """The model on each device: itself, or clones with its weights. One that cannot be cloned stays on one device."""
+def copies(model, names, image=None, version=None):
+    """The model on each device: itself, or clones with its weights.
+
+    One that cannot be cloned, or whose clones answer otherwise, stays on one device.
+
+    Args:
+        model: a Keras model; `names`: what `devices` returned.
+        image: float32 `(N, H, W, C)`, a few images that model and clones must agree on; None: they are not asked.
+        version: anything hashable. Clones are kept, and made anew for another version.
+    """
     if len(names) == 1:
         return {names[0]: model}
     try:
-        clones = {name: _clone(model, name) for name in names}
-    except (NotImplementedError, ValueError):  # what Keras raises for a subclassed model without `get_config`
+        clones = {name: _clone(model, name, version) for name in names}
+    except (NotImplementedError, ValueError, TypeError):  # no `get_config`, or one that does not fit
         return {None: model}
-    for clone in clones.values():
+    expected = None if image is None else model(image, training=False)
+    for name, clone in clones.items():
         clone.set_weights(model.get_weights())
+        with tf.device(name):
+            for layer in clone._flatten_layers():  # nested ones, too
+                if hasattr(layer, "finalize_state"):  # Normalization computes with tensors made of its weights
+                    layer.finalize_state()
+            if image is not None and not agree(clone(image, training=False), expected):
+                return {None: model}  # some layer holds what its config does not tell
     return clones
 
 
+def agree(logits, expected):
+    """Whether two answers to the same images are the same, up to what devices and compilers round differently."""
+    logits, expected = (np.asarray(values, np.float32) for values in (logits, expected))
+    scale = np.abs(expected[np.isfinite(expected)]).max(initial=1e-3)
+    return np.allclose(logits, expected, rtol=0, atol=1e-3 * scale, equal_nan=True)
+
+
 @functools.lru_cache(maxsize=16)
-def _clone(model, name):
+def _clone(model, name, version):
     with tf.device(name):
         return keras.models.clone_model(model)
 

@@ -8,13 +8,20 @@ model behind, `defended.classifier`. The controls are the same class with other 
 import inspect
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks
-from locadv_tf.attacks import Attack, region_mask
+from locadv_tf.attacks import check_attack, region_mask
+from locadv_tf.batches import masks_or_ones
 from locadv_tf.randomness import fold_in
 
 _LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
+
+_NO_HALVES = (
+    "share={share:g} of a batch of one image leaves the natural or the adversarial part without an image; expected "
+    "batches of two or more. Raise batch_size, or take share=0 or share=1."
+)
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -38,12 +45,14 @@ class LocalizedAdversarialTraining(keras.Model):
         classifier: a built Keras model, float32 images in [0, 1] to logits. Its weights are trained in place.
         attack: an attack object, `PGD(eps=0.1, steps=5, keep="last")` say; `RandomNoise` for noise training.
         region: where the attack may change an image: `"background"` (LAT), `"full"` (AT) or `"foreground"`.
-        share: fraction of each batch that is attacked, from 0 (natural training) to 1 (Madry et al. 2018).
+        share: fraction of each batch that is attacked, from 0 (natural training) to 1 (Madry et al. 2018). Between
+            them each part gets at least one image; a last batch that is one image alone is attacked.
         seed: integer that the attack's random numbers follow from, together with a saved count of steps.
         kwargs: `name`, as for any Keras model.
 
     Raises:
-        ValueError: for a classifier that is not built or ends in softmax, an unknown region, or a share out of range.
+        ValueError: for a classifier that is not built or ends in softmax, an unknown region, or a share out of range;
+            in training for batches of one image with a share between 0 and 1.
 
     Example:
         >>> import locadv_tf as la
@@ -61,11 +70,10 @@ class LocalizedAdversarialTraining(keras.Model):
             raise ValueError(
                 "the classifier is not built; call it once on a batch of images, or start it with an Input."
             )
-        checks.model_logits(classifier, keras.KerasTensor(classifier.output_shape))
+        _check_logits(classifier)
         checks.choice(region, checks.REGIONS, name="region")
         checks.seed(seed)
-        if not isinstance(attack, Attack):
-            raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1, steps=5, keep='last') say.")
+        check_attack(attack)
         share = checks.fraction(share, name="share")
         # So that `compile` scales the loss. The layers are asked: a loaded Sequential model forgets its own policy.
         mixed = (x.dtype_policy for x in classifier.layers if x.dtype_policy.name == "mixed_float16")
@@ -153,13 +161,7 @@ class LocalizedAdversarialTraining(keras.Model):
             image, mask = inputs["image"], inputs.get("mask")
         else:
             image, mask = inputs, None
-        if mask is None:
-            if self.region != "full":
-                raise ValueError(
-                    f"region={self.region!r} needs masks; expected batches of ({{'image', 'mask'}}, label), "
-                    "as load_data gives them."
-                )
-            mask = tf.ones_like(image[..., :1])
+        mask = masks_or_ones(mask, image, self.region)
         if label is None:
             raise ValueError("the true labels are needed; expected batches of ({'image', 'mask'}, label).")
         checks.images(image)
@@ -214,9 +216,27 @@ def _takes_logits(loss):
     return getattr(loss, "from_logits", True) is not False
 
 
+def _check_logits(classifier):
+    """Asks the classifier once, about noise: a softmax may hide where no layer's name tells of it."""
+    shape = getattr(classifier, "input_shape", None)
+    if not isinstance(shape, tuple):
+        raise ValueError(
+            f"the classifier is {type(classifier).__name__} with input shape {shape}; expected a Sequential or "
+            "functional model of one input. Your own: keras.Model(x, model(x)) with x = keras.Input(image_shape)."
+        )
+    sides = (side or 224 for side in shape[1:])  # any would do that no pooling shrinks to nothing
+    image = np.random.default_rng(0).random((1, *sides), np.float32)
+    checks.model_logits(classifier, classifier(image, training=False))
+
+
 def _part(share, image):
-    """How many images are `share` of this batch; a share between 0 and 1 leaves neither part without an image."""
+    """How many images are `share` of this batch; a share between 0 and 1 leaves neither part without an image.
+
+    Of two images or more, that is: the only image of a batch, the last one of an epoch say, is attacked.
+    """
     n = image.shape[0]
+    if n == 1 and 0 < share < 1 and not tf.executing_eagerly():  # eagerly it may be but the last batch of an epoch
+        raise ValueError(_NO_HALVES.format(share=share))
     if n is not None:  # a plain number where the shape is known, as XLA needs it
         part = int(share * n + 0.5)
         return part if share in (0, 1) else max(1, min(part, n - 1))
@@ -261,7 +281,8 @@ def train_classifier(
         The history: a dictionary from each logged quantity to its value per epoch.
 
     Raises:
-        ValueError: for bad input.
+        ValueError: for bad input; data that is batched, endless or no `tf.data.Dataset`, or a `batch_size` of 1 with a
+            share between 0 and 1, too.
 
     Example:
         >>> import locadv_tf as la
@@ -273,9 +294,27 @@ def train_classifier(
     """
     checks.count(epochs, name="epochs")
     checks.count(batch_size, name="batch_size")
+    _check_unbatched(train, "train")
+    if validation is not None:
+        _check_unbatched(validation, "validation")
+    if batch_size == 1 and 0 < share < 1:
+        raise ValueError(_NO_HALVES.format(share=share))
     defended = LocalizedAdversarialTraining(model, attack=attack, region=region, share=share, seed=seed)
     defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     shuffled = train.cache().shuffle(10_000, seed=seed).batch(batch_size)
     validation = None if validation is None else validation.cache().batch(500)
     options = {"validation_data": validation, "epochs": epochs, "callbacks": list(callbacks), "verbose": verbose}
     return defended.fit(shuffled, shuffle=False, **options).history
+
+
+def _check_unbatched(data, name):
+    expected = "expected an unbatched, finite tf.data.Dataset of ({'image', 'mask'}, label), as load_data gives"
+    if not isinstance(data, tf.data.Dataset):
+        raise ValueError(f"{name} is {type(data).__name__}; {expected}. Arrays: tf.data.Dataset.from_tensor_slices.")
+    spec = data.element_spec
+    if not (isinstance(spec, tuple) and len(spec) in (2, 3) and isinstance(spec[1], tf.TensorSpec)):
+        raise ValueError(f"{name} has elements {spec}; {expected}.")
+    if spec[1].shape.rank not in (0, None):
+        raise ValueError(f"{name} has labels of shape {spec[1].shape}; {expected}. Batched? Use {name}.unbatch().")
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"{name} repeats without end; {expected}. Leave out repeat(), or add take(n).")

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,24 @@ def test_a_stronger_attack_needs_no_more(natural_model, digits_test):
         for attack in (la.RandomNoise(eps=0.3), la.PGD(eps=0.3, steps=10))
     )
     assert (strong <= weak + precision).all() and strong[np.isfinite(strong)].mean() < 0.3
+
+
+def test_a_data_set_may_shuffle_anew_each_time(threshold_model):
+    means = np.linspace(0.1, 0.45, 40, dtype="float32")
+    image = np.broadcast_to(means[:, None, None, None], (40, 4, 4, 1)).copy()
+    data = tf.data.Dataset.from_tensor_slices(({"image": image, "mask": np.ones_like(image)}, np.zeros(40, int)))
+    attack, options = la.FGSM(eps=0.45), {"precision": 0.001}
+    fixed = la.smallest_eps(threshold_model, data, attack, **options)
+    shuffled = la.smallest_eps(threshold_model, data.shuffle(40, seed=0), attack, **options)
+    np.testing.assert_allclose(fixed, 0.5 - means, atol=0.0011)
+    np.testing.assert_array_equal(np.sort(shuffled), np.sort(fixed))
+
+
+@pytest.mark.parametrize("attack", ["PGD", la.PGD, None])
+def test_the_attack_is_an_object(attack, threshold_model):
+    data = np.zeros((1, 4, 4, 1), "float32"), np.zeros(1, int), np.ones((1, 4, 4, 1))
+    with pytest.raises(ValueError, match=r"expected an attack object, PGD\(eps=0.1\) say"):
+        la.smallest_eps(threshold_model, data, attack)
 
 
 @pytest.mark.parametrize("precision", [0, -1, 2.0, "fine"])

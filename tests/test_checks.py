@@ -164,6 +164,41 @@ def test_bad_models_inside_a_graph(name):
         tf.function(lambda image, label: PGD(model, image, label))(IMAGE, LABEL)
 
 
+TOO_FEW_CLASSES = {
+    "targets": (la.APGD(eps=0.1, targets=3), r"targets=3, the model has 3 classes; expected at most 2 targets"),
+    "targets in an ensemble": (la.LocalizedAutoAttack(eps=0.1, loss="margin"), "targets=9, the model has 3 classes"),
+    "dlr towards targets": (la.APGD(eps=0.1, targets=2, loss="dlr"), "needs 4 classes for a target, the model has 3"),
+    "dlr in an ensemble": (la.LocalizedAutoAttack(eps=0.1, targets=2), "needs 4 classes .* use loss='margin'"),
+}
+
+
+@pytest.mark.parametrize(("attack", "message"), TOO_FEW_CLASSES.values(), ids=TOO_FEW_CLASSES)
+def test_too_few_classes(attack, message, no_work):
+    for call in (
+        lambda: attack(MODEL, IMAGE, LABEL, mask=MASK),
+        lambda: la.run_attack(MODEL, (IMAGE, LABEL, MASK), attack),
+        lambda: attack.check_classes(3),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    attack.check_classes(10)
+
+
+def test_too_few_classes_for_dlr(no_work):
+    attack, two = la.PGD(eps=0.1, loss="dlr"), classifier(outputs=2)
+    with pytest.raises(ValueError, match="needs 3 classes, the model has 2"):
+        attack(two, IMAGE, LABEL % 2)
+    with pytest.raises(ValueError, match="needs 4 classes for a target, the model has 3"):
+        attack(MODEL, IMAGE, LABEL, target=(LABEL + 1) % 3)
+    attack.check_classes(3)
+
+
+@pytest.mark.parametrize("attack", [la.APGD(eps=0.1, targets=3), la.APGD(eps=0.1, targets=2, loss="dlr")], ids=str)
+def test_too_few_classes_inside_a_graph(attack):
+    with pytest.raises(ValueError, match="the model has 3"):
+        tf.function(lambda image, label: attack(MODEL, image, label))(IMAGE, LABEL)
+
+
 # Constructors and options
 
 OPTIONS = {
@@ -181,6 +216,11 @@ OPTIONS = {
     "no draws": (lambda: la.RandomNoise(eps=0.1, restarts=0), "restarts=0"),
     "step size in grey levels": (lambda: la.PGD(eps=0.1, step_size=2), r"step_size=2 .*2/255"),
     "negative step size": (lambda: la.PGD(eps=0.1, step_size=-0.1), r"step_size=-0\.1"),
+    "a step of no size": (lambda: la.PGD(eps=0.1, step_size=0.0), "step_size=0 leads nowhere; expected .* above 0"),
+    "negative labels, a model unknown": (
+        lambda: la.to_arrays((IMAGE, LABEL - 1, MASK)),
+        r"classes from -1 to 1, out of range; expected none below 0 \(they are counted from 0\)",
+    ),
     "unknown keep": (lambda: la.PGD(eps=0.1, keep="first"), "'first' is unknown; expected one of 'best', 'last'"),
     "restarts thrown away": (lambda: la.PGD(eps=0.1, restarts=2, keep="last"), "needs .* keep='best'"),
     "restarts repeated": (lambda: la.PGD(eps=0.1, restarts=2, random_start=False), "needs random_start=True"),
@@ -215,6 +255,12 @@ OPTIONS = {
         "holds no images; expected at least one",
     ),
     "data of another kind": (lambda: la.run_attack(MODEL, IMAGE, PGD), "data is ndarray; expected a tf.data.Dataset"),
+    "a dictionary": (lambda: la.run_attack(MODEL, {"image": IMAGE, "label": LABEL}, PGD), "data is dict; expected a"),
+    "no data": (lambda: la.run_attack(MODEL, None, PGD), "data is NoneType; expected a"),
+    "images alone": (lambda: la.run_attack(MODEL, (IMAGE,), PGD), r"data is tuple of \(ndarray\); expected a"),
+    "None for masks": (lambda: la.run_attack(MODEL, (IMAGE, LABEL, None), PGD), r"\(ndarray, ndarray, NoneType\); exp"),
+    "nothing": (lambda: la.run_attack(MODEL, (), PGD), r"data is tuple of \(\); expected a"),
+    "nested lists as a mask": (lambda: PGD(MODEL, IMAGE, LABEL, mask=(255 * MASK).tolist()), "mask has values other"),
     "data without labels": (
         lambda: la.run_attack(MODEL, tf.data.Dataset.from_tensor_slices(IMAGE), PGD),
         r"expected a tf\.data\.Dataset of",
@@ -236,12 +282,15 @@ def test_bounds_themselves_are_good():
     for eps in (0, 1, 0.5, np.float32(0.1), np.float64(0.1)):
         assert la.FGSM(eps=eps).eps == float(eps)
     assert la.PGD(eps=0.1, steps=np.int64(3), step_size=1).alpha == 1
+    assert la.PGD(eps=0, step_size=0).alpha == 0
+    largest, smallest = (la.PGD(eps=0.1, steps=1)(MODEL, IMAGE, LABEL, seed=seed) for seed in (2**32 - 1, 0))
+    assert not np.array_equal(largest, smallest)
     edges = np.zeros((1, 6, 5, 3), "float32")
     edges[0, 0] = 1.0
     assert PGD(MODEL, edges, np.array([2])).shape == edges.shape
 
 
-@pytest.mark.parametrize("seed", [None, -1, 1.5, "0", True, 2**63])
+@pytest.mark.parametrize("seed", [None, -1, 1.5, "0", True, 2**32])
 def test_a_seed_is_a_whole_number(seed, tiny_model):
     x, y = np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, int)
     for run in (
@@ -251,6 +300,10 @@ def test_a_seed_is_a_whole_number(seed, tiny_model):
     ):
         with pytest.raises(ValueError, match=r"seed=.*; expected a whole number from 0 to"):
             run()
+
+
+def test_a_mask_may_be_nested_lists():
+    np.testing.assert_array_equal(PGD(MODEL, IMAGE, LABEL, mask=MASK.tolist()), PGD(MODEL, IMAGE, LABEL, mask=MASK))
 
 
 def test_an_attack_is_an_object_and_there_is_at_least_one(tiny_model):

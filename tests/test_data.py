@@ -453,6 +453,15 @@ def test_random_masks_go_on_from_slice_to_slice(monkeypatch):
     np.testing.assert_array_equal(mine, la.masks.random(areas, seed=1))
 
 
+def test_within_goes_from_slice_to_slice():
+    x, y, _ = reading.read_images("digits", "test[:3]")
+    x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
+    areas = la.masks.threshold(x / np.float32(255))
+    within = np.roll(areas, 2, axis=2)  # of the same area, elsewhere
+    mine = data.background_masks("digits", "random", x, y, None, "threshold", 1, {"within": within.tolist()})
+    np.testing.assert_array_equal(mine, la.masks.random(areas, seed=1, within=within))
+
+
 def test_slow_masks_are_computed_once(own_cache, mask_calls):
     first = la.to_arrays(la.load_data("composite", "test[:10]", mask="border"))
     assert mask_calls == ["border"] and len(list(own_cache.iterdir())) == 1
@@ -628,6 +637,23 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
         ("digits", {"mask": "border"}, "needs colour images"),
         ("digits", {"mask": "saliency"}, "needs the option 'model'"),
         ("digits", {"mask_options": {"threshold": 1}}, "has no option 'threshold'"),
+        *(
+            (
+                "digits",
+                {"mask": "random", "mask_options": {option: 1}},
+                f"has no option '{option}'; it takes 'smoothness'",
+            )
+            for option in ("seed", "first", "default", "labels", "exact", "source", "images")
+        ),
+        ("digits", {"mask_options": {"labels": 1}}, "source='threshold' has no option 'labels'; it takes 'value'"),
+        ("digits", {"mask": "full", "mask_options": {3: 1}}, "source='full' has no option 3; it takes none"),
+        ("minst", {"mask": "random", "mask_options": {"seed": 1}}, "has no option 'seed'"),  # before any reading
+        ("digits", {"mask": "random", "mask_options": {"within": np.ones((3, 28, 28, 1))}}, "within has shape (3,"),
+        (
+            "digits",
+            {"mask": "saliency", "mask_options": {"model": "m.keras"}},
+            "model='m.keras'; expected a Keras model",
+        ),
         ("digits", {"mask_options": 0.2}, "mask_options=0.2; expected a dict"),
         ("composite", {"mask": "border", "mask_options": {"prior": {1}}}, "expected plain numbers"),
         ("digits", {"correlation": 0.5}, "correlation passed for 'digits'; expected for 'composite' only"),

@@ -330,7 +330,8 @@ def test_another_budget_or_batch_is_not_traced_again(runs, traces, model, data):
     counted.layers, counted.output_shape = model.layers, model.output_shape
     for attack, batch_size in runs:
         la.run_attack(counted, tuple(part[:100] for part in data), attack, batch_size=batch_size)
-    assert calls == traces * [(None, 6, 5, 1)]
+    asked = len(runs) * [(8, 6, 5, 1)]  # whether what is compiled is still right
+    assert sorted(calls, key=str) == asked + traces * [(None, 6, 5, 1)]
 
 
 def test_many_attacks_in_turn_leave_nothing_on_stderr(model, data, caplog):
@@ -338,6 +339,89 @@ def test_many_attacks_in_turn_leave_nothing_on_stderr(model, data, caplog):
     for attack in ATTACKS:
         for n in (20, 33):
             la.run_attack(model, tuple(part[:n] for part in data), attack, batch_size=16)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+class Scaled(keras.layers.Layer):
+    """Multiplies by an attribute, of which its config says nothing."""
+
+    factor = 1.0
+
+    def call(self, x):
+        return self.factor * x
+
+
+def normalized(image, scale=1.0, seed=0):
+    """A classifier that starts with a Normalization adapted to `scale * image`, and a Scaled."""
+    normalization = keras.layers.Normalization(axis=-1)
+    normalization.adapt(scale * image)
+    last = keras.layers.Dense(4, kernel_initializer=keras.initializers.HeNormal(seed))
+    return keras.Sequential([keras.Input((6, 5, 1)), normalization, Scaled(), keras.layers.Flatten(), last])
+
+
+def readapted(model, image, folder):
+    model.layers[0].adapt(0.1 * image)
+
+
+def reloaded(model, image, folder):
+    normalized(image, scale=4.0, seed=1).save_weights(folder / "other.weights.h5")
+    model.load_weights(folder / "other.weights.h5")
+
+
+def turned(model, image, folder):
+    model.layers[1].factor = -1.0
+
+
+@pytest.mark.parametrize("change", [readapted, reloaded, turned])
+@pytest.mark.parametrize("names", [[None], ["/CPU:0", "/device:CPU:0"]], ids=["one device", "two devices"])
+def test_what_is_compiled_follows_every_change_of_the_model(change, names, data, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "devices", lambda: names)
+    image, _, mask = data
+    model = normalized(image)
+    attack, options = la.PGD(eps=0.05, steps=3), {"stop": "worst", "batch_size": 32}
+    la.run_attack(model, (image, model(image).numpy().argmax(axis=1), mask), attack, **options)
+    change(model, image, tmp_path)
+    label = model(image).numpy().argmax(axis=1)
+    result = la.run_attack(model, (image, label, mask), attack, **options)
+    assert result.natural_correct.all()
+    np.testing.assert_array_equal(result.fooled, model(result.images).numpy().argmax(axis=1) != label)
+    engine._compiled.cache_clear()
+    engine._compiled_attack.cache_clear()
+    again = la.run_attack(model, (image, label, mask), attack, **options)
+    np.testing.assert_array_equal(result.images, again.images)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_an_attack_on_a_forgotten_model_is_compiled_anew(data):
+    """The model's verdicts drop out of their cache when other models come, its attacks not yet."""
+    image, _, mask = data
+    model, attack = normalized(image), la.FGSM(eps=0.05)
+    label = model(image).numpy().argmax(axis=1)
+    la.run_attack(model, (image, label, mask), attack)
+    for _ in range(8):
+        la.run_attack(normalized(image), (image[:9], label[:9], mask[:9]), la.RandomNoise(eps=0.1))
+    model.layers[1].factor = -1.0
+    label = model(image).numpy().argmax(axis=1)
+    result = la.run_attack(model, (image, label, mask), attack)
+    expected = attack(model, image, label, mask=mask)
+    np.testing.assert_allclose(result.images, expected, atol=1e-6)
+
+
+def test_a_model_that_tosses_coins_is_compiled_anew_without_a_word(data, caplog):
+    model = keras.Sequential(
+        [
+            keras.Input((6, 5, 1)),
+            Scaled(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, kernel_initializer="he_normal"),
+        ]
+    )
+
+    def noisy(x, training=False):
+        return model(x + tf.random.normal(tf.shape(x)), training=training)
+
+    for _ in range(6):
+        assert len(la.run_attack(noisy, tuple(part[:20] for part in data), la.FGSM(eps=0.1))) == 20
     assert [record.getMessage() for record in caplog.records] == []
 
 

@@ -143,6 +143,17 @@ def test_the_best_weights_return_unless_told_otherwise(options, epochs, restored
         np.testing.assert_array_equal(now, best if restored else last)
 
 
+@pytest.mark.parametrize(("eps", "norm"), [(0.1, "linf"), (1.5, "l2")])  # 1.5 is no budget for the other norm
+def test_the_stronger_attack_keeps_to_the_budget_of_the_trainings(eps, norm):
+    watch = la.OverfittingWatch(few())
+    attack = la.PGD(eps=eps, norm=norm, steps=1, keep="last")
+    defended = la.LocalizedAdversarialTraining(linear(), attack=attack)
+    defended.compile("sgd", loss=LOSS)
+    x, y, mask = few()
+    defended.fit({"image": x, "mask": mask}, y, callbacks=[watch], verbose=0)
+    assert watch.attacks == (attack, la.PGD(eps=eps, norm=norm, steps=10))
+
+
 # Bad input.
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from locadv_tf import spread
 
+NAMES = ["CPU:0", "/device:CPU:0"]
+
 
 @given(items=st.lists(st.integers()), n=st.integers(1, 4), order=st.lists(st.integers(0, 3), max_size=40))
 def test_items_are_dealt_in_turn_whoever_asks_first(items, n, order):
@@ -78,14 +80,56 @@ def test_copies_have_the_models_weights_and_follow_them(tiny_model):
     assert spread.copies(model, [None]) == {None: model}
 
 
-def test_a_model_that_cannot_be_cloned_stays_where_it_is(tiny_model):
-    class Own(keras.Model):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
+@pytest.mark.parametrize("nested", [False, True])
+def test_copies_of_an_adapted_normalization_answer_like_the_model_and_follow_it(nested):
+    x = np.random.default_rng(0).random((16, 6, 6, 1), "float32")
+    normalization = keras.layers.Normalization(axis=-1)
+    first = keras.Sequential([keras.Input((6, 6, 1)), normalization]) if nested else normalization
+    model = keras.Sequential([keras.Input((6, 6, 1)), first, keras.layers.Flatten(), keras.layers.Dense(3)])
+    for scale in (3.0, 0.1):
+        normalization.adapt(scale * x)
+        for copy in spread.copies(model, NAMES).values():
+            assert copy is not model
+            np.testing.assert_allclose(copy(x), model(x), atol=1e-5)
 
-        def call(self, x, training=False):
-            return self.inner(x, training=training)
 
-    model = Own(tiny_model())
-    assert spread.copies(model, ["CPU:0", "/device:CPU:0"]) == {None: model}
+def test_another_version_has_other_clones(tiny_model):
+    one, same, other = (spread.copies(tiny_model(), NAMES, version=version) for version in (1, 1, 2))
+    assert one == same and not set(map(id, one.values())) & set(map(id, other.values()))
+
+
+class Own(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x, training=False):
+        return self.inner(x, training=training)
+
+
+class OwnWithAConfigThatDoesNotFit(Own):
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.parametrize("kind", [Own, OwnWithAConfigThatDoesNotFit])
+def test_a_model_that_cannot_be_cloned_stays_where_it_is(kind, tiny_model):
+    model = kind(tiny_model())
+    assert spread.copies(model, NAMES) == {None: model}
+
+
+class Times(keras.layers.Layer):
+    """Its config does not tell by how much it multiplies."""
+
+    factor = 1.0
+
+    def call(self, x):
+        return self.factor * x
+
+
+def test_a_model_whose_clones_answer_otherwise_stays_where_it_is():
+    x = np.random.default_rng(0).random((4, 6, 6, 1), "float32")
+    for factor in (1.0, 2.0):
+        model = keras.Sequential([keras.Input((6, 6, 1)), Times(), keras.layers.Flatten(), keras.layers.Dense(3)])
+        model.layers[0].factor = factor
+        assert (spread.copies(model, NAMES, x) == {None: model}) == (factor == 2)

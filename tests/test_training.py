@@ -105,6 +105,7 @@ def spied_step(image, mask, label, **options):
     """One training step; returns the images that the classifier was trained on, and the modes of all its calls."""
     spy = Spy()
     defended = defend(linear(spy), run_eagerly=True, **options)
+    spy.seen.clear()  # the constructor looks at the logits once
     fit(defended, batches(image, mask, label, size=len(image)))
     modes = [training for training, _ in spy.seen]
     (trained_on,) = (x for training, x in spy.seen if training)
@@ -538,6 +539,60 @@ def test_bad_data(change, message, compiled):
         defend(linear(), **compiled).evaluate(data, verbose=0)
 
 
+@pytest.mark.parametrize("side", [SIDE, None])
+def test_a_softmax_that_no_layer_tells_of_is_refused(side):
+    x = keras.Input((side, side, 1))
+    logits = keras.layers.Dense(CLASSES)(keras.layers.GlobalAveragePooling2D()(x))
+    with pytest.raises(ValueError, match=r"ends in softmax.*Remove"):
+        la.LocalizedAdversarialTraining(keras.Model(x, keras.ops.softmax(logits)), attack=FGSM)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_a_nested_softmax_is_refused(policy):
+    end = keras.Sequential([keras.Input((5,)), keras.layers.Dense(CLASSES, activation="softmax", dtype=policy)])
+    first = keras.layers.Dense(5, dtype=policy)
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten(), first, end])
+    with pytest.raises(ValueError, match=r"ends in softmax.*Remove"):
+        la.LocalizedAdversarialTraining(model, attack=FGSM)
+
+
+def test_the_look_at_the_logits_leaves_the_classifier_alone():
+    model = linear(keras.layers.BatchNormalization(), keras.layers.Dropout(0.5, seed=0))
+    before = [variable.numpy() for variable in model.variables]
+    la.LocalizedAdversarialTraining(model, attack=FGSM)
+    for old, new in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
+def test_a_subclassed_classifier_is_refused_and_the_way_out_named():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = linear()
+
+        def call(self, x, training=False):
+            return self.inner(x, training=training)
+
+    model, x = Own(), keras.Input((SIDE, SIDE, 1))
+    model(np.zeros((1, SIDE, SIDE, 1), "float32"))
+    with pytest.raises(ValueError, match=r"Own.*expected a Sequential or functional model"):
+        la.LocalizedAdversarialTraining(model, attack=FGSM)
+    assert la.LocalizedAdversarialTraining(keras.Model(x, model(x)), attack=FGSM).built
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_batch_of_one_image_has_no_two_parts(share):
+    data = batches(*samples(4), size=1)  # of unknown size, as a last batch of one image is no error
+    static = data.unbatch().batch(1, drop_remainder=True).apply(tf.data.experimental.assert_cardinality(4))
+    if 0 < share < 1:
+        with pytest.raises(ValueError, match=r"share=0.5 of a batch of one image.*Raise batch_size"):
+            fit(defend(linear(), share=share), static)
+    else:
+        fit(defend(linear(), share=share), static)
+    fit(defend(linear(), share=share), data)
+    fit(defend(linear(), share=share, run_eagerly=True), batches(*samples(5)))
+
+
 # train_classifier
 
 
@@ -567,11 +622,34 @@ def test_train_classifier_shuffles_by_its_seed(digits_train):
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [({"epochs": 0}, "epochs=0"), ({"batch_size": 0.5}, "batch_size=0.5"), ({"share": 2}, "share=2")],
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"batch_size": 0.5}, "batch_size=0.5"),
+        ({"batch_size": 1}, "share=0.5 of a batch of one image"),
+        ({"share": 2}, "share=2"),
+    ],
 )
 def test_train_classifier_refuses(bad, message, digits_train):
     with pytest.raises(ValueError, match=message):
         la.train_classifier(la.small_cnn((28, 28, 1), 10), digits_train, **{"attack": PGD, **bad})
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda data: samples(4), "is tuple; expected an unbatched, finite tf.data.Dataset of .*from_tensor_slices"),
+        (lambda data: data.batch(4), r"has labels of shape \(None,\); expected an unbatched.*unbatch\(\)"),
+        (lambda data: data.repeat(), r"repeats without end; expected .*leave out repeat\(\), or add take"),
+        (lambda data: data.map(lambda inputs, label: inputs), "has elements .*; expected an unbatched"),
+    ],
+    ids=["arrays", "batched", "endless", "no labels"],
+)
+def test_train_classifier_says_what_data_it_takes(name, bad, message, digits_train):
+    data = {"train": digits_train, "validation": digits_train.take(8)}
+    data[name] = bad(data[name])
+    with pytest.raises(ValueError, match=f"(?i){name} {message}"):
+        la.train_classifier(la.small_cnn((28, 28, 1), 10), attack=PGD, **data)
 
 
 @pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="needs a GPU")
