@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import locadv_tf as la
 from locadv_tf import checks, reports, verdicts
-from locadv_tf.evidence import at_eps, compare, longer, uses_gradient
+from locadv_tf.evidence import compare
+from locadv_tf.knobs import at_eps, longer, uses_gradient
 from locadv_tf.planted import plant
 
 EPS, STEPS = 0.1, 10
