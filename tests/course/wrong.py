@@ -88,6 +88,10 @@ WRONG = {
             [("audit", "np.abs(x - image).max() <=", "np.abs(x - image).mean() <=")],
             {"audit_budget", "diagnosis_graded"},
         ),
+        "strong is what turns any image": (
+            [("audit", "turned(model, x) > turned(model, noise)", "turned(model, x) > 0")],
+            {"audit_strong"},
+        ),
         "mended with the model's own labels": (
             [
                 (
