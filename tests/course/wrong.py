@@ -88,10 +88,6 @@ WRONG = {
             [("audit", "np.abs(x - image).max() <=", "np.abs(x - image).mean() <=")],
             {"audit_budget", "diagnosis_graded"},
         ),
-        "strong is what turns any image": (
-            [("audit", "turned(model, x) > turned(model, noise)", "turned(model, x) > 0")],
-            {"audit_strong"},
-        ),
         "mended with the model's own labels": (
             [
                 (
@@ -116,6 +112,10 @@ WRONG = {
         "a stand-in that does not round": (
             [("stand_in", "x + tf.stop_gradient(tf.round((levels - 1) * x) / (levels - 1) - x)", "x")],
             {"stand_in_seen"},
+        ),
+        "strong is what turns any image": (
+            [("audit", "turned(model, x) > turned(model, noise)", "turned(model, x) > 0")],
+            {"audit_strong"},
         ),
     },
 }
