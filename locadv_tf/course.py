@@ -5,7 +5,8 @@ that whatever is not here, the formgrader for one, is a command of nbgrader insi
 read from the gradebook: nbgrader's exit codes do not tell.
 """
 
-import contextlib
+import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -44,7 +45,7 @@ def release(course, names=(), *, year=None, due=None):
         The paths of the released notebooks.
 
     Raises:
-        ValueError: for an unknown assignment, or where nbgrader refuses.
+        ValueError: for an unknown assignment, in an install without the assignments, or where nbgrader refuses.
     """
     course, names = Path(course), _known(names)
     if year is not None:
@@ -71,13 +72,15 @@ def release(course, names=(), *, year=None, due=None):
 def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.MEMORY, log=print):
     """Grades a folder of submissions and writes the feedback, as HTML, to `feedback/` of the course's folder.
 
-    A submission is `STUDENT/ASSIGNMENT.ipynb` or `STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`. A `timestamp.txt` beside it
-    (`2027-01-31 17:59 UTC`) says when it was handed in; without one it is in time. Each is graded in a process of its
-    own, so that none can stop the others. One that was graded before and has not changed since is left as it is.
+    A submission is `STUDENT/ASSIGNMENT.ipynb` or `STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`. When it was handed in
+    (`2027-01-31 17:59 UTC`) says `STUDENT/ASSIGNMENT.timestamp.txt` or `STUDENT/ASSIGNMENT/timestamp.txt`; without one
+    it is in time. Each is graded in a process of its own, so that none can stop the others. One that was graded before
+    is left as it is, unless it or the assignment's release has changed since.
 
     Args:
-        course: a folder in which the assignments were released.
-        folder: the submissions.
+        course: a folder in which the assignments were released. Nothing in its `source/` may be edited meanwhile:
+            a change there, or in the settings, is taken for the submission's doing and undone.
+        folder: the submissions; the course's own `submitted/`, into which nbgrader collects, will do.
         force: grade unchanged submissions anew, too.
         seconds: after which a submission is stopped as a whole; nbgrader_config.py has the limit for a cell.
         memory: GB of address space that a submission may take, or None for no limit (as a GPU needs it).
@@ -85,34 +88,68 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
 
     Returns:
         A row per submission: `student`, `assignment`, `marks`, `points` (the most there are), `ungraded` (points that
-        wait for a person), `seconds_late`, `penalty` and `problem` (None, or why it could not be graded).
+        wait for a person), `seconds_late`, `penalty` and `problem` (None, or what is wrong with it). What was left out
+        has a row without points, with the file in place of the assignment.
 
     Raises:
-        ValueError: for a course without releases, no submission, or names that nbgrader cannot take.
+        ValueError: for a course without releases, no submission, or names that nbgrader cannot take; if nbgrader fails
+            to write feedback for a reason that has nothing to do with these submissions.
     """
-    course, found = Path(course), _submissions(Path(course), Path(folder))
+    course, folder = Path(course), Path(folder)
+    found, left_out = _submissions(course, folder)
+    tests = {name: grader.tests(course, name) for name in {name for _, name in found}}
+    kept, rule, known = grader.settings(course), grader.late_rule(course), grader.known(course)
     if not grader.isolated():
         log(grader.NOT_ISOLATED)
-    problems = {}
+    problems, times = {}, {}
     for (student, name), path in found.items():
-        if not _hand_in(course, student, name, path) and not force:
-            log(f"{student}, {name}: unchanged")
-            continue
-        problem = problems[student, name] = _autograde(course, student, name, seconds=seconds, memory=memory)
-        log(f"{student}, {name}: {problem or 'graded'}")
-    for name in sorted({name for _, name in found}):
-        with contextlib.suppress(ValueError):  # nothing to give feedback on: each row says why
-            grader.run(course, "generate_feedback", name, "--force")
-    return [row | {"problem": problems.get((row["student"], row["assignment"]))} for row in _marks(course, found)]
+        time, odd_time = _timestamp(path)
+        times[student, name] = None if time is None else time.decode()
+        stamp, problem = course / ".graded" / student / name, None
+        digest = None  # of what was graded now
+        try:
+            new = _hand_in(course, student, name, _of_its_own(path, folder), time, tests[name])
+            done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
+            if force or not done or not stamp.exists() or stamp.read_text() != new:
+                stamp.unlink(missing_ok=True)  # until it is there again this was never graded: the run may be killed
+                _autograde(course, student, name, seconds=seconds, memory=memory)
+                digest = new
+        except (OSError, ValueError) as failure:
+            problem = str(failure)
+        finally:
+            changed = grader.restore(course, kept)
+        if changed:
+            what = f"{', '.join(changed)} changed while it ran, and is as before again; look at what it does"
+            problem = f"{problem}; {what}" if problem else what
+        if problem:
+            _void(course, student, name, log)
+        elif digest:
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.write_text(digest)
+        problems[student, name] = problem or odd_time
+        log(f"{student}, {name}: {problem or odd_time or ('graded' if digest else 'unchanged')}")
+    _set_times(course, times)
+    grader.set_penalties(course, rule)
+    for name in sorted(tests):
+        problems |= _feedback(course, name, [student for student, each in found if each == name], problems)
+    for row in left_out:
+        log(f"{row['student']}, {row['assignment']}: {row['problem']}")
+    return [
+        *(row | {"problem": problems[row["student"], row["assignment"]]} for row in _marks(course, found)),
+        *left_out,
+    ]
 
 
 def export(course, to):
     """Writes everybody's marks from the gradebook to a CSV file, nbgrader's own; returns its path.
 
+    Penalties for lateness are set anew first, from the marks as they are: some may have been given by hand meanwhile.
+
     Raises:
         ValueError: for a folder without a gradebook.
     """
     grader.gradebook_file(course)
+    grader.set_penalties(course, grader.late_rule(course))
     to = Path(to).resolve()
     to.parent.mkdir(parents=True, exist_ok=True)
     grader.run(course, "export", f"--to={to}")
@@ -129,6 +166,9 @@ def check(names=(), *, log=print):
     Returns:
         A row per assignment: `assignment`, `points`, `automatic` (those that need no person), `reference` and
         `released` (marks), `leaks` (lines of solutions and hidden tests in the released version) and `ok`.
+
+    Raises:
+        ValueError: for an unknown assignment, or in an install without the assignments.
     """
     rows = []
     for name in _known(names):
@@ -174,13 +214,15 @@ def leaks(source, released):
 
 
 def _known(names):
+    if not assignments():
+        raise ValueError("the assignments are not there; run from a clone, installed with pip install --editable.")
     for name in names:
         checks.choice(name, assignments(), name="assignment")
     return list(names) or assignments()
 
 
 def _submissions(course, folder):
-    """The notebooks below a folder of submissions, as `{(student, assignment): path}`."""
+    """The notebooks below a folder of submissions, `{(student, assignment): path}`, and rows for what is none."""
     names = [path.parent.name for path in sorted(course.glob("release/*/*.ipynb"))]
     if not names:
         raise ValueError(
@@ -188,10 +230,34 @@ def _submissions(course, folder):
         )
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; expected one with STUDENT/ASSIGNMENT.ipynb.")
-    found = {}
-    for path in sorted(folder.glob("*/*.ipynb")) + sorted(folder.glob("*/*/*.ipynb")):
-        if path.stem in names and path.parent.name in (path.stem, path.relative_to(folder).parts[0]):
-            found[path.relative_to(folder).parts[0], path.stem] = path
+    found, left_out = {}, []
+
+    def leave_out(student, what, why):
+        left_out.append(
+            {"student": student, "assignment": what, "marks": 0.0, "points": 0.0, "ungraded": 0.0}
+            | {"seconds_late": 0.0, "penalty": 0.0, "problem": why}
+        )
+
+    for path in sorted(folder.glob("*.ipynb")):
+        leave_out("-", path.name, "left out: in no student's folder")
+    for home in sorted(path for path in folder.iterdir() if path.is_dir() or path.is_symlink()):
+        if home.name.startswith("."):
+            continue
+        flat = {name: home / f"{name}.ipynb" for name in names}
+        deep = {name: home / name / f"{name}.ipynb" for name in names}
+        own = {name: path for both in (flat, deep) for name, path in both.items() if os.path.lexists(path)}
+        found |= {(home.name, name): path for name, path in own.items()}
+        if not own:
+            leave_out(home.name, "-", "no submission in this folder")
+        for path in _notebooks(home):
+            if path in flat.values() and path not in own.values():
+                leave_out(home.name, path.name, f"left out: there is {path.stem}/{path.name}, too")
+            elif path not in own.values():
+                expected = f"expected STUDENT/ASSIGNMENT.ipynb with an assignment of {', '.join(names)}"
+                leave_out(home.name, str(path.relative_to(home)), f"left out; {expected}")
+        if flat.items() & own.items() and os.path.lexists(home / "timestamp.txt"):
+            expected = "expected ASSIGNMENT.timestamp.txt, or notebook and timestamp.txt in a folder ASSIGNMENT"
+            leave_out(home.name, "timestamp.txt", f"left out: of which assignment? {expected}")
     if not found:
         raise ValueError(
             f"{folder} holds no submission; expected STUDENT/ASSIGNMENT.ipynb with an assignment of {', '.join(names)}."
@@ -199,42 +265,109 @@ def _submissions(course, folder):
     for student, _ in found:
         if not re.fullmatch(r"[\w.@ -]+", student):
             raise ValueError(f"the student's folder is called {student!r}; expected letters, digits and . _ - @ only.")
-    return found
+    return found, left_out
 
 
-def _hand_in(course, student, name, path):
-    """Copies a submission to where nbgrader looks for it; whether it is new, changed or was never graded."""
+def _notebooks(home):
+    """All notebooks below a student's folder; links to folders are not followed."""
+    for place, folders, files in os.walk(home):
+        folders[:] = sorted(name for name in folders if name != ".ipynb_checkpoints")
+        for name in sorted(files):
+            if name.lower().endswith(".ipynb"):
+                yield Path(place, name)
+
+
+def _of_its_own(path, folder):
+    """The path of a submission, if it is a file and no link leads to it: else it might be somebody else's.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    inside = path.relative_to(folder)
+    links = [part for part in (inside, *inside.parents) if part.name and (folder / part).is_symlink()]
+    if links or not path.is_file():
+        raise ValueError(f"{links[0] if links else inside} is {'a link' if links else 'no file'}; expected a notebook.")
+    return path
+
+
+def _timestamp(path):
+    """What says when a submission was handed in: bytes or None, and what is wrong with it (then it is in time)."""
+    file = path.with_name("timestamp.txt" if path.parent.name == path.stem else f"{path.stem}.timestamp.txt")
+    if not os.path.lexists(file):
+        return None, None
+    from nbgrader.utils import parse_utc
+
+    try:
+        if file.is_symlink() or not file.is_file():
+            raise ValueError("no file of its own")
+        time = file.read_bytes()
+        if not time.strip():
+            raise ValueError("empty")
+        parse_utc(time.decode().strip())
+    except (OSError, OverflowError, TypeError, ValueError) as problem:
+        return None, f"taken to be in time: {file.name} cannot be read ({problem}); expected 2027-01-31 17:59 UTC"
+    return time, None
+
+
+def _hand_in(course, student, name, path, time, tests):
+    """Copies a submission to where nbgrader looks for it; returns a digest of all that its marks follow from."""
     here = course / "submitted" / student / name
     here.mkdir(parents=True, exist_ok=True)
-    changed = not (course / "autograded" / student / name).exists()
-    for file in (path, path.with_name("timestamp.txt")):
-        copy = here / file.name
-        before, now = (part.read_bytes() if part.exists() else None for part in (copy, file))
-        changed |= before != now
-        if now is not None:
-            copy.write_bytes(now)
-        else:
-            copy.unlink(missing_ok=True)
-    return changed
+    parts = {f"{name}.ipynb": path.read_bytes(), "timestamp.txt": time}
+    if not path.parent.samefile(here):  # else nbgrader has collected it
+        for file, part in parts.items():
+            (here / file).unlink(missing_ok=True)
+            if part is not None:
+                (here / file).write_bytes(part)
+    return hashlib.sha256(repr((parts, tests)).encode()).hexdigest()
 
 
 def _autograde(course, student, name, *, seconds, memory):
-    """Runs and marks one submission; returns None or, where that fails, why. It then has no marks."""
-    try:
-        grader.run(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
-        problem = None
-    except (TimeoutError, ValueError) as failure:
-        problem = str(failure)
-    done = course / "autograded" / student / name
-    if problem is None and (done / f"{name}.ipynb").exists():
-        return None
-    shutil.rmtree(done, ignore_errors=True)  # half of the way
+    """Runs and marks one submission.
+
+    Raises:
+        TimeoutError, ValueError: if that fails.
+    """
+    grader.run(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
+    if not (course / "autograded" / student / name / f"{name}.ipynb").exists():
+        raise ValueError(f"not graded; {course / 'nbgrader.log'} says why")
+
+
+def _void(course, student, name, log):
+    """Removes marks and feedback of a submission that cannot be graded, those of an earlier one among them."""
+    for step in ("autograded", "feedback"):
+        shutil.rmtree(course / step / student / name, ignore_errors=True)
+    (course / ".graded" / student / name).unlink(missing_ok=True)
+    if by_hand := grader.void(course, student, name):
+        given = ", ".join(f"{cell} {marks:g}" for cell, marks in by_hand.items())
+        log(f"{student}, {name}: marks given by hand are removed: {given}")
+
+
+def _set_times(course, times):
+    """Tells the gradebook when submissions were handed in; None: in time."""
     with grader.gradebook(course) as book:
-        for notebook in book.update_or_create_submission(name, student).notebooks:
-            for cell in notebook.grades:  # those of an earlier submission would be no longer true
-                cell.auto_score, cell.needs_manual_grade = 0.0, True
-        book.db.commit()
-    return problem or f"not graded; {course / 'nbgrader.log'} says why"
+        for (student, name), time in times.items():
+            book.update_or_create_submission(name, student, timestamp=time and time.strip())
+
+
+def _feedback(course, name, students, problems):
+    """Writes the feedback on an assignment; returns the problems of those for whom that fails."""
+    graded = list(course.glob(f"autograded/*/{name}/{name}.ipynb"))
+    if not graded:
+        return {}
+    try:
+        grader.run(course, "generate_feedback", name, "--force")
+        return {}
+    except ValueError as failure:
+        homes = {path.parent.parent.name for path in graded}
+        without = {
+            (student, name): problems[student, name] or f"no feedback: {failure}"
+            for student in students
+            if student in homes and not (course / "feedback" / student / name / f"{name}.html").exists()
+        }
+        if not without:
+            raise
+        return without
 
 
 def _marks(course, found):

@@ -37,13 +37,16 @@ class Cell:
         defaults = {name: default for name, (default, _) in known.items() if name != "output_dir"}
         return defaults | profile | reports.check_parameters(source, self.parameters)
 
+    def done(self):
+        """The parameters of the report that the folder holds the numbers of; None: it holds none."""
+        try:
+            return json.loads((self.folder / "metrics.json").read_text())["parameters"]
+        except FileNotFoundError:
+            return None
+
     def finished(self):
         """Whether the folder holds the finished report of exactly these parameters."""
-        try:
-            done = json.loads((self.folder / "metrics.json").read_text())["parameters"]
-        except FileNotFoundError:
-            return False
-        return (self.folder / "report.html").exists() and done == self.asked()
+        return (self.folder / "report.html").exists() and self.done() == self.asked()
 
     def run(self, versions=None):
         """Runs the report, unless it is finished; if it fails, the reason is left in `error.txt`.
@@ -106,7 +109,10 @@ class Cell:
         return self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex}")
 
     def _place(self, made):
-        """Puts a folder in the cell's place, in one step; a finished report that is there stays."""
+        """Puts a folder in the cell's place, in one step; a finished report that is there stays.
+
+        So do the numbers of another one, whatever its parameters, if the new folder has none: it failed.
+        """
         while made.exists():
             try:
                 os.rename(made, self.folder)
@@ -116,7 +122,8 @@ class Cell:
                 there = self._aside()
                 with contextlib.suppress(FileNotFoundError):  # another worker has just taken it away
                     os.rename(self.folder, there)
-                    if dataclasses.replace(self, folder=there).finished():
+                    failed = (there / "metrics.json").exists() and not (made / "metrics.json").exists()
+                    if failed or dataclasses.replace(self, folder=there).finished():
                         made, there = there, made
                     shutil.rmtree(there, ignore_errors=True)
 
@@ -135,7 +142,8 @@ def cells(out, *, datasets, seeds, epss=(None,), trainings=None, profile="class"
         A list of `Cell`.
 
     Raises:
-        ValueError: for an unknown parameter or training, one of a wrong type, or one that the sweep goes through.
+        ValueError: for an unknown parameter or training, one of a wrong type, or one that the sweep goes through; for
+            cells that differ and would share a folder, as nearby values of eps do.
 
     Example:
         >>> [cell.folder.name for cell in cells("out", datasets=["mnist"], seeds=[0], trainings=["natural", "LAT"])]
@@ -149,8 +157,15 @@ def cells(out, *, datasets, seeds, epss=(None,), trainings=None, profile="class"
             raise ValueError(f"parameter {twice[0]!r} is what the sweep goes through; pass it there only.")
         parts = [dataset, "" if eps is None else f"eps{eps:.4g}", training or "", f"seed{seed}"]
         name = "-".join(re.sub(r"[^\w.+-]+", "-", part) for part in parts if part)
-        found.append(Cell(Path(out).resolve() / name, profile, swept | (parameters or {})))
-        found[-1].asked()
+        cell = Cell(Path(out).resolve() / name, profile, swept | (parameters or {}))
+        for other in found:
+            if other.folder == cell.folder and (differing := _differing(other.asked(), cell.asked())):
+                raise ValueError(
+                    f"two cells of the sweep would share the folder {name!r}: they differ in {differing}. Give each a "
+                    "sweep, and a folder, of its own."
+                )
+        cell.asked()
+        found.append(cell)
     return found
 
 
@@ -169,9 +184,16 @@ def sweep(todo, *, executor=None, log=None):
         `{cell's name: reason}` of the cells that failed; their folders hold `error.txt` and the partial notebook.
 
     Raises:
+        ValueError: before any work, if a cell's folder holds the numbers of other parameters.
         KeyboardInterrupt: as it came; waiting cells are dropped, and the next call continues.
     """
     log = log or (lambda line: print(line, file=sys.stderr, flush=True))
+    for cell in todo:
+        if (done := cell.done()) is not None and (differing := _differing(done, cell.asked())):
+            raise ValueError(
+                f"{str(cell.folder)!r} holds a report of other parameters: {differing}. Take another folder for this "
+                "sweep, or move that report away."
+            )
     waiting = [cell for cell in todo if not cell.finished()]
     if len(waiting) < len(todo):
         log(f"{len(todo) - len(waiting)} of {len(todo)} cells are finished already")
@@ -187,6 +209,12 @@ def sweep(todo, *, executor=None, log=None):
                 cell.clear()
             log(f"[{i}/{len(waiting)}] {cell.folder.name}: {reason or 'done'}")
     return failed
+
+
+def _differing(one, other):
+    """The parameters in which two reports differ, as text: `eps 0.1 and 0.2, …`; "" if they are the same."""
+    names = sorted(name for name in one | other if one.get(name) != other.get(name))
+    return ", ".join(f"{name} {one.get(name)!r} and {other.get(name)!r}" for name in names)
 
 
 def _outcomes(waiting, executor):

@@ -75,13 +75,43 @@ def test_one_failure_leaves_the_others_and_its_reason(tmp_path, ran):
     assert "thirteen" in (todo[1].folder / "error.txt").read_text() and (todo[1].folder / "report.ipynb").exists()
 
 
-def test_a_second_run_continues_and_other_parameters_run_anew(tmp_path, ran):
+def test_a_second_run_continues_and_other_parameters_are_refused(tmp_path, ran):
     run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1]))
     run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2]))
     assert ran == [0, 1, 2]
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1], parameters={"share": 0.3}))
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1]))  # whose share is the notebook's again
-    assert ran == [0, 1, 2, 1, 1]
+    others = sweeps.cells(tmp_path, datasets=["digits"], seeds=[3, 1], parameters={"share": 0.3, "epochs": 3})
+    with pytest.raises(ValueError, match=r"digits-seed1' holds .* parameters: epochs 20 and 3, share 0.5 and 0.3\."):
+        run(others)
+    assert ran == [0, 1, 2]  # nor was the one run that would have had a folder of its own
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1]))
+    assert ran == [0, 1, 2]
+
+
+def test_other_parameters_run_where_a_report_has_failed(tmp_path, ran):
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[13]))
+    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[13], parameters={"share": 0.3}))
+    assert ran == [13, 13]
+
+
+def test_numbers_stay_if_a_run_with_other_parameters_fails(tmp_path, monkeypatch):
+    """Two sweeps that began at the same time."""
+    (cell,) = sweeps.cells(tmp_path, datasets=["digits"], seeds=[13])
+
+    def report(**arguments):
+        made = tmp_path / ".made"
+        fake_report(**arguments | {"seed": 0, "out": made, "parameters": cell.parameters | {"share": 0.3}})
+        cell._place(made)
+        fake_report(**arguments)
+
+    monkeypatch.setattr(reports, "report", report)
+    assert cell.run() == "RuntimeError: thirteen"
+    assert cell.done()["share"] == 0.3 and os.listdir(tmp_path) == ["digits-seed13"]
+
+
+def test_two_cells_with_one_folder_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"share the folder 'digits-eps0\.03137-seed0': they differ in eps 0\.0313"):
+        sweeps.cells(tmp_path, datasets=["digits"], seeds=[0], epss=[8 / 255, 0.03137])
+    assert len(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 0])) == 2  # the same twice does no harm
 
 
 def test_what_is_finished_stays_when_the_run_is_stopped(tmp_path, ran):

@@ -24,7 +24,7 @@ class Course:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(notebook if isinstance(notebook, str) else nbformat.writes(notebook))
         if timestamp is not None:
-            path.with_name("timestamp.txt").write_text(timestamp)
+            path.with_suffix(".timestamp.txt").write_text(timestamp)
 
     def changed(self, replacements):
         """The reference solution with pieces of its cells replaced."""

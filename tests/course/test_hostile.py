@@ -10,6 +10,10 @@ import pytest
 from handed_in import Course
 from nbgrader.api import Gradebook
 
+TAMPERING = """import subprocess
+with open("../../../nbgrader_config.py", "a") as config:
+    config.write("raise SystemExit")
+left_running = subprocess.Popen(["sleep", "1000"], start_new_session=True)"""
 LOOP = "while turned_background is None:\n    pass"
 
 
@@ -47,6 +51,11 @@ def hostile(tmp_path_factory):
     there.submit("e.dead", dead)
 
     there.submit("f.damaged", '{"cells": [')
+    tampering = copy.deepcopy(there.source)
+    (cell,) = [cell for cell in tampering.cells if cell.source == "# Your experiments."]
+    cell.source = TAMPERING
+    there.submit("f.tampering", tampering)
+
     there.submit("g.reference", there.source)
     there.grade()
     return there
@@ -106,7 +115,18 @@ def test_what_cannot_be_graded_gets_no_marks_and_says_so(student, hostile):
 
 def test_the_others_are_graded(hostile):
     assert lost(hostile, "g.reference") == set()
-    assert {student for student, row in hostile.rows.items() if row["problem"]} == {"e.dead", "f.damaged"}
+    assert {student for student, row in hostile.rows.items() if row["problem"]} == {
+        "e.dead",
+        "f.damaged",
+        "f.tampering",
+    }
+
+
+def test_changed_settings_are_put_back_and_nothing_runs_on(hostile):
+    assert "nbgrader_config.py changed while it ran" in hostile.rows["f.tampering"]["problem"]
+    assert hostile.rows["f.tampering"]["marks"] == 0
+    assert "raise SystemExit" not in (hostile.folder / "nbgrader_config.py").read_text()
+    assert ended(hostile.folder)
 
 
 def test_a_submission_is_stopped_as_a_whole(hostile):

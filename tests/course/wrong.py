@@ -113,5 +113,9 @@ WRONG = {
             [("stand_in", "x + tf.stop_gradient(tf.round((levels - 1) * x) / (levels - 1) - x)", "x")],
             {"stand_in_seen"},
         ),
+        "strong is what turns any image": (
+            [("audit", "turned(model, x) > turned(model, noise)", "turned(model, x) > 0")],
+            {"audit_strong"},
+        ),
     },
 }
