@@ -163,7 +163,7 @@ def _course_commands(commands):
     command = _command(
         steps, "grade", _course_grade, "grade a folder of STUDENT/ASSIGNMENT.ipynb and write the feedback"
     )
-    command.add_argument("folder", help="the submissions, with a timestamp.txt beside a notebook where lateness counts")
+    command.add_argument("folder", help="the submissions; ASSIGNMENT.timestamp.txt beside one: when it came")
     _course_folder(command)
     command.add_argument("--force", action="store_true", help="grade unchanged submissions anew, too")
     command.add_argument(

@@ -5,8 +5,6 @@ that whatever is not here, the formgrader for one, is a command of nbgrader insi
 read from the gradebook: nbgrader's exit codes do not tell.
 """
 
-import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -14,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from locadv_tf import checks, grader, reports
+from locadv_tf import checks, grader, reports, submissions
 
 KIT = reports.NOTEBOOKS / "assignments"
 DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
@@ -96,19 +94,19 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
             to write feedback for a reason that has nothing to do with these submissions.
     """
     course, folder = Path(course), Path(folder)
-    found, left_out = _submissions(course, folder)
+    found, left_out = submissions.find(course, folder)
     tests = {name: grader.tests(course, name) for name in {name for _, name in found}}
     kept, rule, known = grader.settings(course), grader.late_rule(course), grader.known(course)
     if not grader.isolated():
         log(grader.NOT_ISOLATED)
     problems, times = {}, {}
     for (student, name), path in found.items():
-        time, odd_time = _timestamp(path)
+        time, odd_time = submissions.timestamp(path)
         times[student, name] = None if time is None else time.decode()
         stamp, problem = course / ".graded" / student / name, None
         digest = None  # of what was graded now
         try:
-            new = _hand_in(course, student, name, _of_its_own(path, folder), time, tests[name])
+            new = submissions.hand_in(course, student, name, submissions.of_its_own(path, folder), time, tests[name])
             done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
             if force or not done or not stamp.exists() or stamp.read_text() != new:
                 stamp.unlink(missing_ok=True)  # until it is there again this was never graded: the run may be killed
@@ -219,107 +217,6 @@ def _known(names):
     for name in names:
         checks.choice(name, assignments(), name="assignment")
     return list(names) or assignments()
-
-
-def _submissions(course, folder):
-    """The notebooks below a folder of submissions, `{(student, assignment): path}`, and rows for what is none."""
-    names = [path.parent.name for path in sorted(course.glob("release/*/*.ipynb"))]
-    if not names:
-        raise ValueError(
-            f"{course} holds no released assignment; expected a folder in which `locadv course release` ran."
-        )
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; expected one with STUDENT/ASSIGNMENT.ipynb.")
-    found, left_out = {}, []
-
-    def leave_out(student, what, why):
-        left_out.append(
-            {"student": student, "assignment": what, "marks": 0.0, "points": 0.0, "ungraded": 0.0}
-            | {"seconds_late": 0.0, "penalty": 0.0, "problem": why}
-        )
-
-    for path in sorted(folder.glob("*.ipynb")):
-        leave_out("-", path.name, "left out: in no student's folder")
-    for home in sorted(path for path in folder.iterdir() if path.is_dir() or path.is_symlink()):
-        if home.name.startswith("."):
-            continue
-        flat = {name: home / f"{name}.ipynb" for name in names}
-        deep = {name: home / name / f"{name}.ipynb" for name in names}
-        own = {name: path for both in (flat, deep) for name, path in both.items() if os.path.lexists(path)}
-        found |= {(home.name, name): path for name, path in own.items()}
-        if not own:
-            leave_out(home.name, "-", "no submission in this folder")
-        for path in _notebooks(home):
-            if path in flat.values() and path not in own.values():
-                leave_out(home.name, path.name, f"left out: there is {path.stem}/{path.name}, too")
-            elif path not in own.values():
-                expected = f"expected STUDENT/ASSIGNMENT.ipynb with an assignment of {', '.join(names)}"
-                leave_out(home.name, str(path.relative_to(home)), f"left out; {expected}")
-        if flat.items() & own.items() and os.path.lexists(home / "timestamp.txt"):
-            expected = "expected ASSIGNMENT.timestamp.txt, or notebook and timestamp.txt in a folder ASSIGNMENT"
-            leave_out(home.name, "timestamp.txt", f"left out: of which assignment? {expected}")
-    if not found:
-        raise ValueError(
-            f"{folder} holds no submission; expected STUDENT/ASSIGNMENT.ipynb with an assignment of {', '.join(names)}."
-        )
-    for student, _ in found:
-        if not re.fullmatch(r"[\w.@ -]+", student):
-            raise ValueError(f"the student's folder is called {student!r}; expected letters, digits and . _ - @ only.")
-    return found, left_out
-
-
-def _notebooks(home):
-    """All notebooks below a student's folder; links to folders are not followed."""
-    for place, folders, files in os.walk(home):
-        folders[:] = sorted(name for name in folders if name != ".ipynb_checkpoints")
-        for name in sorted(files):
-            if name.lower().endswith(".ipynb"):
-                yield Path(place, name)
-
-
-def _of_its_own(path, folder):
-    """The path of a submission, if it is a file and no link leads to it: else it might be somebody else's.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    inside = path.relative_to(folder)
-    links = [part for part in (inside, *inside.parents) if part.name and (folder / part).is_symlink()]
-    if links or not path.is_file():
-        raise ValueError(f"{links[0] if links else inside} is {'a link' if links else 'no file'}; expected a notebook.")
-    return path
-
-
-def _timestamp(path):
-    """What says when a submission was handed in: bytes or None, and what is wrong with it (then it is in time)."""
-    file = path.with_name("timestamp.txt" if path.parent.name == path.stem else f"{path.stem}.timestamp.txt")
-    if not os.path.lexists(file):
-        return None, None
-    from nbgrader.utils import parse_utc
-
-    try:
-        if file.is_symlink() or not file.is_file():
-            raise ValueError("no file of its own")
-        time = file.read_bytes()
-        if not time.strip():
-            raise ValueError("empty")
-        parse_utc(time.decode().strip())
-    except (OSError, OverflowError, TypeError, ValueError) as problem:
-        return None, f"taken to be in time: {file.name} cannot be read ({problem}); expected 2027-01-31 17:59 UTC"
-    return time, None
-
-
-def _hand_in(course, student, name, path, time, tests):
-    """Copies a submission to where nbgrader looks for it; returns a digest of all that its marks follow from."""
-    here = course / "submitted" / student / name
-    here.mkdir(parents=True, exist_ok=True)
-    parts = {f"{name}.ipynb": path.read_bytes(), "timestamp.txt": time}
-    if not path.parent.samefile(here):  # else nbgrader has collected it
-        for file, part in parts.items():
-            (here / file).unlink(missing_ok=True)
-            if part is not None:
-                (here / file).write_bytes(part)
-    return hashlib.sha256(repr((parts, tests)).encode()).hexdigest()
 
 
 def _autograde(course, student, name, *, seconds, memory):

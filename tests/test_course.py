@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from locadv_tf import cli, course, grader
+from locadv_tf import cli, course, grader, submissions
 
 NAME, OTHER = "1_background", "2_attack"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "instructors.md"
@@ -125,7 +125,7 @@ def test_submissions_are_found_in_both_layouts(released, tmp_path):
     flat = submit(tmp_path / "in", "ada", f"{NAME}.ipynb")
     deep = submit(tmp_path / "in", "1234567", NAME, f"{NAME}.ipynb")
     submit(tmp_path / "in", "ada", ".ipynb_checkpoints", f"{NAME}.ipynb")
-    assert course._submissions(released, tmp_path / "in") == ({("ada", NAME): flat, ("1234567", NAME): deep}, [])
+    assert submissions.find(released, tmp_path / "in") == ({("ada", NAME): flat, ("1234567", NAME): deep}, [])
 
 
 def test_what_is_left_out_is_said_and_is_a_failure(nbgrader, tmp_path, capsys):
