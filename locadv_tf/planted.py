@@ -45,7 +45,7 @@ class Planted(keras.Model):
         direction, threshold, unit = (tf.gather(values, self.place) for values in self.readout)
         score = ((tf.reduce_sum(direction * logits, axis=-1) - threshold) / unit)[:, None]
         # As many classes as ever, for attacks that count them; they follow the score, so that no loss goes blind.
-        others = tf.repeat(score - 3.0, logits.shape[-1] - 2, axis=-1)
+        others = score - 3.0 + tf.zeros(logits.shape[-1] - 2)
         return tf.concat([tf.zeros_like(score), score, others], axis=-1)
 
 
