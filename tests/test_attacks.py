@@ -100,7 +100,10 @@ def any_attack(draw):
     if kind in (la.PGD, la.APGD):
         options |= {"steps": draw(st.integers(1, 4)), "loss": draw(st.sampled_from(objectives.LOSSES))}
     if kind is la.PGD:
-        options |= {"step_size": draw(st.none() | st.floats(0, high)), "momentum": draw(st.sampled_from((0.0, 0.9)))}
+        options |= {
+            "step_size": draw(st.none() | st.floats(0, high, exclude_min=True)),
+            "momentum": draw(st.sampled_from((0.0, 0.9))),
+        }
         options |= {"random_start": draw(st.booleans()), "keep": draw(st.sampled_from(("best", "last")))}
     if kind is la.APGD and options["loss"] != "dlr":  # which needs four classes for a target
         options["targets"] = draw(st.integers(0, 2))
@@ -356,8 +359,17 @@ def test_8_fooled_comes_before_loss(points):
         assert float(best.image[0, 0, 0, 0]) == -1
 
 
-@given(case=cases(attack=st.builds(la.PGD, eps=st.floats(0, 1), steps=st.integers(1, 4), step_size=st.floats(0, 1),
-                                   random_start=st.booleans(), keep=st.just("last")), compiled=False))  # fmt: skip
+last_points = st.builds(
+    la.PGD,
+    eps=st.floats(0, 1),
+    steps=st.integers(1, 4),
+    step_size=st.floats(0, 1, exclude_min=True),
+    random_start=st.booleans(),
+    keep=st.just("last"),
+)
+
+
+@given(case=cases(attack=last_points, compiled=False))
 def test_8_or_the_last_point(case, spy_on, tiny_model):
     model = tiny_model(case.channels, case.policy)
     x_adv = case.run(model)
@@ -519,8 +531,8 @@ def test_11_a_seed_repeats_bit_for_bit(case, tiny_model):
 @pytest.mark.parametrize(
     "attack",
     [
-        la.PGD(eps=0.1, steps=1, step_size=0.0),
-        la.PGD(eps=1.0, steps=1, step_size=0.0, norm="l2"),
+        la.PGD(eps=0.1, steps=1, step_size=1e-6),
+        la.PGD(eps=1.0, steps=1, step_size=1e-6, norm="l2"),
         la.RandomNoise(eps=0.1),
         la.Square(eps=0.1, queries=1),
     ],
