@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from locadv_tf import claims, collected, plotting, reports, tables
+from locadv_tf.attacks import eps_255
 from locadv_tf.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
 from locadv_tf.evaluation import mean_interval, with_interval
 from locadv_tf.plotting import Panel
@@ -162,9 +163,7 @@ _NOTES = (
 def _body(rows, settings):
     means = over_seeds(rows)
     figures = [plotting.over_correlation(means, panels)._repr_html_() for panels in (CHALLENGE_PANELS, MEASURE_PANELS)]
-    asked = [
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
-    ]
+    asked = [f"{name} {eps_255(value) if name == 'eps' else value}" for name, value in settings.items()]
     names = {name: tables.HEADS[name].removesuffix(" (%)") for name in VARIANTS}
     parts = [
         "<h1>Background challenge</h1>",

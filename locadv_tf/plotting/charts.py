@@ -113,7 +113,9 @@ def over_correlation(rows, panels, *, series="training", title=None):
     """
     refuse_nothing(rows)
     names, correlations = unique(rows, series), unique(rows, "correlation")
-    step = 0.01 * (max(correlations) - min(correlations))  # side by side, or the intervals would hide each other
+    alone = len(correlations) == 1
+    # Side by side, or the intervals would hide each other.
+    step = 0.01 * (1.0 if alone else max(correlations) - min(correlations))
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(WIDTH, 3.2 * lines), layout="constrained")
@@ -137,6 +139,8 @@ def over_correlation(rows, panels, *, series="training", title=None):
         if neutral is not None:
             axis.axhline(factor * neutral, color="0.6", linewidth=0.8, zorder=0)
         axis.set(xlabel="correlation in training", ylabel=label)
+        if alone:
+            axis.set(xticks=correlations, xlim=(correlations[0] - 0.1, correlations[0] + 0.1))
         axis.grid(alpha=0.3)
     drawn = list(zip(axes, panels.values(), strict=False))
     _one_scale([pair for pair in drawn if pair[1].factor == 100])
