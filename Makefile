@@ -12,7 +12,7 @@ report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25
 
 # Every assignment, handed in rightly and wrongly, through nbgrader: minutes.
 test-course: $(READY)
