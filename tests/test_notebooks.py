@@ -37,6 +37,12 @@ def test_all_seven_are_there():
     assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06"]
 
 
+@pytest.mark.parametrize("path", sorted(reports.NOTEBOOKS.rglob("source/*/*.ipynb")), ids=lambda path: path.stem)
+def test_an_assignments_cells_fit_a_screen(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert cells and not [cell.id for cell in cells if len(cell.source.splitlines()) > 25]
+
+
 @pytest.mark.parametrize("name", NAMES)
 class TestForm:
     def test_it_validates_and_holds_no_outputs(self, name):
