@@ -9,9 +9,10 @@ from locadv_tf.quiet import import_tensorflow
 import_tensorflow()  # before any other module does
 
 from locadv_tf import evaluation, masks, plotting, verdicts
-from locadv_tf.apgd import APGD
-from locadv_tf.attacks import FGSM, PGD, RandomNoise, region_mask
-from locadv_tf.autoattack import LocalizedAutoAttack
+from locadv_tf.attacks.apgd import APGD
+from locadv_tf.attacks.attacks import FGSM, PGD, RandomNoise, region_mask
+from locadv_tf.attacks.autoattack import LocalizedAutoAttack
+from locadv_tf.attacks.square import Square
 from locadv_tf.batches import to_arrays
 from locadv_tf.bisection import smallest_eps
 from locadv_tf.data import class_names, load_data
@@ -20,7 +21,6 @@ from locadv_tf.engine import AttackResult, run_attack
 from locadv_tf.evaluation import evaluate
 from locadv_tf.fast import OverfittingWatch, single_step
 from locadv_tf.models import colour_cnn, small_cnn
-from locadv_tf.square import Square
 from locadv_tf.training import LocalizedAdversarialTraining, train_classifier
 
 __version__ = "0.1.0"

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks
-from locadv_tf.attacks import check_attack
+from locadv_tf.attacks.attacks import check_attack
 from locadv_tf.engine import attack_stream, run_attack
 from locadv_tf.progress import progress_bar
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from locadv_tf import claims, collected, plotting, reports, tables
-from locadv_tf.attacks import eps_255
+from locadv_tf.attacks.attacks import eps_255
 from locadv_tf.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
 from locadv_tf.evaluation import mean_interval, with_interval
 from locadv_tf.plotting import Panel

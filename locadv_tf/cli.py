@@ -24,7 +24,7 @@ from locadv_tf import (
     sweeps,
     verdicts,
 )  # fmt: skip
-from locadv_tf.attacks import PGD
+from locadv_tf.attacks.attacks import PGD
 from locadv_tf.batches import to_arrays
 from locadv_tf.data import class_names, load_data
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn

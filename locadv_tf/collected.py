@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from locadv_tf import claims, reports
-from locadv_tf.attacks import eps_255
+from locadv_tf.attacks.attacks import eps_255
 from locadv_tf.evaluation import mean_interval
 
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance

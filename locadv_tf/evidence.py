@@ -15,13 +15,14 @@ import numpy as np
 import tensorflow as tf
 from statsmodels.stats.proportion import binom_test
 
-from locadv_tf import checks, norms, objectives
-from locadv_tf.attacks import FGSM, PGD, Attack, image_key, region_mask
+from locadv_tf import checks
+from locadv_tf.attacks import norms, objectives
+from locadv_tf.attacks.attacks import FGSM, PGD, Attack, image_key, region_mask
+from locadv_tf.attacks.randomness import uniform
+from locadv_tf.attacks.square import Square
 from locadv_tf.batches import to_arrays
 from locadv_tf.engine import run_attack
 from locadv_tf.knobs import knob, uses_gradient
-from locadv_tf.randomness import uniform
-from locadv_tf.square import Square
 
 LEVEL = 0.01  # of the one-sided exact tests: a sound evaluation fails one of them by chance that often at most
 TOLERANCE, FEW = 0.02, 2  # the share of all images, and the number, that a stronger attack must fool more than

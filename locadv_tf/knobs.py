@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from locadv_tf.attacks import Attack
+from locadv_tf.attacks.attacks import Attack
 
 
 def uses_gradient(attack):

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import norms
-from locadv_tf.attacks import image_key
-from locadv_tf.randomness import uniform
+from locadv_tf.attacks import norms
+from locadv_tf.attacks.attacks import image_key
+from locadv_tf.attacks.randomness import uniform
 
 DRAWS = 64  # random points per image, of which one becomes the planted one
 

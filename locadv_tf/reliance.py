@@ -17,7 +17,8 @@ there, it says about areas and not about backgrounds.
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import attacks, checks, objectives
+from locadv_tf import checks
+from locadv_tf.attacks import attacks, objectives
 from locadv_tf.batches import to_arrays
 from locadv_tf.engine import run_attack
 from locadv_tf.evaluation import mean_interval, paired_interval, share_interval, with_interval

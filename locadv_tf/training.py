@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import checks
-from locadv_tf.attacks import check_attack, region_mask
+from locadv_tf.attacks.attacks import check_attack, region_mask
+from locadv_tf.attacks.randomness import fold_in
 from locadv_tf.batches import masks_or_ones
-from locadv_tf.randomness import fold_in
 
 _LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf import objectives
+from locadv_tf.attacks import objectives
 
 # A network small enough to differentiate by hand: 30 pixels, sines of 12 sums, 4 classes.
 PIXELS, HIDDEN, CLASSES = 30, 12, 4

@@ -11,8 +11,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import attacks, norms, objectives
-from locadv_tf.objectives import respond_with_gradient
+from locadv_tf.attacks import attacks, norms, objectives
+from locadv_tf.attacks.objectives import respond_with_gradient
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 MASKS = ("bool", "uint8", "int32", "float32")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
-from locadv_tf.autoattack import BUDGETS
+from locadv_tf.attacks.autoattack import BUDGETS
 
 
 @pytest.fixture(scope="module")

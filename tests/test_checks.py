@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf import norms, objectives
+from locadv_tf.attacks import norms, objectives
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((4, 6, 5, 3), "float32")

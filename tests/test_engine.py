@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import attacks, engine
+from locadv_tf import engine
+from locadv_tf.attacks import attacks
 from locadv_tf.batches import batches
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locadv_tf import attacks, norms
+from locadv_tf.attacks import attacks, norms
 
 SEEDS, BUDGETS = st.integers(0, 2**32 - 1), st.sampled_from((0.0, 1e-6, 0.1, 1.0, 30.0)) | st.floats(0, 3)
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locadv_tf import objectives
+from locadv_tf.attacks import objectives
 
 TWO_OR_MORE, THREE_OR_MORE, FOUR_OR_MORE = (st.integers(low, 6) for low in (2, 3, 4))
 

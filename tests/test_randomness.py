@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locadv_tf.randomness import fold_in, uniform
+from locadv_tf.attacks.randomness import fold_in, uniform
 
 SEEDS = st.integers(0, 2**31 - 1)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 import locadv_tf as la
-from locadv_tf.attacks import image_key
-from locadv_tf.square import square
+from locadv_tf.attacks.attacks import image_key
+from locadv_tf.attacks.square import square
 
 
 def keys(n, seed=0):

@@ -6,7 +6,7 @@ the mask's pixels, so that pixels which must not move use up neither step nor bu
 
 import tensorflow as tf
 
-from locadv_tf.randomness import fold_in, uniform
+from locadv_tf.attacks.randomness import fold_in, uniform
 
 NORMS = ("linf", "l2")
 _EACH = [1, 2, 3]  # an image's axes

@@ -5,9 +5,10 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from locadv_tf import checks, norms
-from locadv_tf.attacks import Attack
-from locadv_tf.randomness import fold_in, uniform
+from locadv_tf import checks
+from locadv_tf.attacks import norms
+from locadv_tf.attacks.attacks import Attack
+from locadv_tf.attacks.randomness import fold_in, uniform
 
 # After these shares of all queries the squares' area is halved (appendix A of the paper).
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

@@ -9,9 +9,9 @@ import dataclasses
 import keras
 
 from locadv_tf import checks
-from locadv_tf.apgd import APGD
-from locadv_tf.attacks import Attack
-from locadv_tf.square import Square
+from locadv_tf.attacks.apgd import APGD
+from locadv_tf.attacks.attacks import Attack
+from locadv_tf.attacks.square import Square
 
 # Steps of APGD on cross-entropy and on DLR, steps per target, queries of Square.
 BUDGETS = {"standard": (100, 100, 100, 5000), "fast": (20, 20, 10, 500)}

@@ -16,8 +16,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks, norms, objectives
-from locadv_tf.randomness import fold_in, uniform
+from locadv_tf import checks
+from locadv_tf.attacks import norms, objectives
+from locadv_tf.attacks.randomness import fold_in, uniform
 
 
 class Point(NamedTuple):

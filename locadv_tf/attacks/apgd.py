@@ -11,8 +11,9 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from locadv_tf import checks, norms, objectives
-from locadv_tf.attacks import Attack
+from locadv_tf import checks
+from locadv_tf.attacks import norms, objectives
+from locadv_tf.attacks.attacks import Attack
 
 RHO = ALPHA = 0.75
 
