@@ -14,8 +14,8 @@ import numpy as np
 
 from locadv_tf import checks
 from locadv_tf.attacks.attacks import PGD
-from locadv_tf.composite import composite
-from locadv_tf.data import load_data
+from locadv_tf.data.composite import composite
+from locadv_tf.data.data import load_data
 from locadv_tf.evaluation import mean_interval, paired_difference, share_interval, with_interval
 from locadv_tf.models import small_cnn
 from locadv_tf.reliance import background_reliance, right_without_attack

@@ -24,7 +24,7 @@ import tensorflow as tf
 from locadv_tf import checks
 from locadv_tf.attacks import objectives
 from locadv_tf.attacks.attacks import Point, better, check_attack, image_key, region_mask
-from locadv_tf.batches import batches, length, masks_or_ones
+from locadv_tf.data.batches import batches, length, masks_or_ones
 from locadv_tf.progress import progress_bar
 from locadv_tf.spread import agree, copies, deal, devices, together
 

@@ -20,7 +20,7 @@ from locadv_tf.attacks import norms, objectives
 from locadv_tf.attacks.attacks import FGSM, PGD, Attack, image_key, region_mask
 from locadv_tf.attacks.randomness import uniform
 from locadv_tf.attacks.square import Square
-from locadv_tf.batches import to_arrays
+from locadv_tf.data.batches import to_arrays
 from locadv_tf.engine import run_attack
 from locadv_tf.knobs import knob, uses_gradient
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from locadv_tf import checks
 from locadv_tf.attacks.attacks import check_attack, region_mask
 from locadv_tf.attacks.randomness import fold_in
-from locadv_tf.batches import masks_or_ones
+from locadv_tf.data.batches import masks_or_ones
 
 _LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.batches import batches, length
+from locadv_tf.data.batches import batches, length
 
 
 def arrays(n, channels=1):

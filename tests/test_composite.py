@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locadv_tf import reading
-from locadv_tf.composite import MARGIN, SIDE, TEXTURES, Composite, composite, place, textures
+from locadv_tf.data import reading
+from locadv_tf.data.composite import MARGIN, SIDE, TEXTURES, Composite, composite, place, textures
 
 
 @functools.cache

@@ -18,8 +18,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import data, mask_cache, reading
-from locadv_tf.composite import composite
+from locadv_tf.data import data, mask_cache, reading
+from locadv_tf.data.composite import composite
 
 
 class ToyImages(tfds.core.GeneratorBasedBuilder):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import locadv_tf as la
 from locadv_tf import engine
 from locadv_tf.attacks import attacks
-from locadv_tf.batches import batches
+from locadv_tf.data.batches import batches
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locadv_tf import masks
+from locadv_tf.data import masks
 
 # Each case: name, the function, the channels that it takes.
 IMAGE_ONLY = [

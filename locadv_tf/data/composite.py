@@ -10,7 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from locadv_tf import checks, reading
+from locadv_tf import checks
+from locadv_tf.data import reading
 
 SIDE = 32  # pixels; CIFAR-10's size, so that its images serve as backgrounds as they are
 MARGIN = 3  # pixels between a digit and the image's edge

@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from locadv_tf import masks
+from locadv_tf.data import masks
 
 CACHED = ("border", "grabcut", "saliency")  # the other masks take less time than reading a file
 CACHE_VERSION = 1  # of the cache files' format

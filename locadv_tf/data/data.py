@@ -7,10 +7,11 @@ download. Every other name goes to TensorFlow Datasets, which looks in the folde
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks, masks
-from locadv_tf.composite import composite
-from locadv_tf.mask_cache import CACHED, cache_file, cached
-from locadv_tf.reading import EMBEDDED, builder_of, features, no_image_size, parse_split, read_images
+from locadv_tf import checks
+from locadv_tf.data import masks
+from locadv_tf.data.composite import composite
+from locadv_tf.data.mask_cache import CACHED, cache_file, cached
+from locadv_tf.data.reading import EMBEDDED, builder_of, features, no_image_size, parse_split, read_images
 
 
 def load_data(
