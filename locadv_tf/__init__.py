@@ -13,12 +13,12 @@ from locadv_tf.attacks.apgd import APGD
 from locadv_tf.attacks.attacks import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
 from locadv_tf.attacks.square import Square
-from locadv_tf.bisection import smallest_eps
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.data import class_names, load_data
 from locadv_tf.device import describe_device, grow_gpu_memory
-from locadv_tf.engine import AttackResult, run_attack
+from locadv_tf.engine.bisection import smallest_eps
+from locadv_tf.engine.engine import AttackResult, run_attack
 from locadv_tf.evaluation import evaluate
 from locadv_tf.fast import OverfittingWatch, single_step
 from locadv_tf.models import colour_cnn, small_cnn

@@ -13,7 +13,7 @@ import numpy as np
 
 from locadv_tf.attacks.attacks import FGSM, PGD, Attack
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
-from locadv_tf.engine import run_attack
+from locadv_tf.engine.engine import run_attack
 from locadv_tf.evidence import LEVEL, QUERIES, call, compare, p_at_least
 from locadv_tf.knobs import at_eps, knob, longer, uses_gradient
 from locadv_tf.outcomes import NO_KNOB, judged, percent, skipped

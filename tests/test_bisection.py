@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import engine
+from locadv_tf.engine import engine
 
 
 @pytest.fixture(scope="module")

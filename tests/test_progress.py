@@ -8,7 +8,7 @@ from IPython.core import display_functions
 from IPython.core.interactiveshell import InteractiveShell
 
 import locadv_tf as la
-from locadv_tf.progress import progress_bar
+from locadv_tf.engine.progress import progress_bar
 
 
 @pytest.fixture

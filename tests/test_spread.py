@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locadv_tf import spread
+from locadv_tf.engine import spread
 
 NAMES = ["CPU:0", "/device:CPU:0"]
 

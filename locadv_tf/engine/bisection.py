@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from locadv_tf import checks
 from locadv_tf.attacks.attacks import check_attack
-from locadv_tf.engine import attack_stream, run_attack
-from locadv_tf.progress import progress_bar
+from locadv_tf.engine.engine import attack_stream, run_attack
+from locadv_tf.engine.progress import progress_bar
 
 
 def smallest_eps(
