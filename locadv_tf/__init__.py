@@ -20,9 +20,9 @@ from locadv_tf.device import describe_device, grow_gpu_memory
 from locadv_tf.engine.bisection import smallest_eps
 from locadv_tf.engine.engine import AttackResult, run_attack
 from locadv_tf.evaluation import evaluate
-from locadv_tf.fast import OverfittingWatch, single_step
 from locadv_tf.models import colour_cnn, small_cnn
-from locadv_tf.training import LocalizedAdversarialTraining, train_classifier
+from locadv_tf.training.fast import OverfittingWatch, single_step
+from locadv_tf.training.training import LocalizedAdversarialTraining, train_classifier
 
 __version__ = "0.1.0"
 

@@ -17,7 +17,7 @@ from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.data import class_names, load_data
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
-from locadv_tf.training import train_classifier
+from locadv_tf.training.training import train_classifier
 
 SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"

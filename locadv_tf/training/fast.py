@@ -12,7 +12,7 @@ import tensorflow as tf
 from locadv_tf import checks
 from locadv_tf.attacks.attacks import PGD, check_attack, region_mask
 from locadv_tf.data.batches import first_images, masks_or_ones
-from locadv_tf.training import LocalizedAdversarialTraining
+from locadv_tf.training.training import LocalizedAdversarialTraining
 
 
 def single_step(eps):
