@@ -8,7 +8,7 @@ from locadv_tf.quiet import import_tensorflow
 
 import_tensorflow()  # before any other module does
 
-from locadv_tf import evaluation, plotting, verdicts
+from locadv_tf import plotting, verdicts
 from locadv_tf.attacks.apgd import APGD
 from locadv_tf.attacks.attacks import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
@@ -19,7 +19,8 @@ from locadv_tf.data.data import class_names, load_data
 from locadv_tf.device import describe_device, grow_gpu_memory
 from locadv_tf.engine.bisection import smallest_eps
 from locadv_tf.engine.engine import AttackResult, run_attack
-from locadv_tf.evaluation import evaluate
+from locadv_tf.evaluation import evaluation
+from locadv_tf.evaluation.evaluation import evaluate
 from locadv_tf.models import colour_cnn, small_cnn
 from locadv_tf.training.fast import OverfittingWatch, single_step
 from locadv_tf.training.training import LocalizedAdversarialTraining, train_classifier

@@ -10,8 +10,8 @@ import pandas as pd
 
 from locadv_tf import claims, collected, plotting, reports, tables
 from locadv_tf.attacks.attacks import eps_255
-from locadv_tf.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
-from locadv_tf.evaluation import mean_interval, with_interval
+from locadv_tf.evaluation.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
+from locadv_tf.evaluation.evaluation import mean_interval, with_interval
 from locadv_tf.plotting import Panel
 
 COLUMNS = ("correlation", "training", "seeds", *QUANTITIES[:5], "only_bg_t")

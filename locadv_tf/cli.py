@@ -11,11 +11,12 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import challenge, challenge_report, checks, colab, collected, course, grader, reports, sweeps, verdicts
+from locadv_tf import challenge_report, checks, colab, collected, course, grader, reports, sweeps, verdicts
 from locadv_tf.attacks.attacks import PGD
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.data import class_names, load_data
+from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
 from locadv_tf.training.training import train_classifier
 

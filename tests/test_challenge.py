@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
-from locadv_tf import challenge, challenge_report, cli
+from locadv_tf import challenge_report, cli
 from locadv_tf.data.composite import composite
+from locadv_tf.evaluation import challenge
 
 LABELS = np.repeat(np.arange(10), 4)
 LEVELS = np.rint(255 * (np.arange(10) + 0.5) / 10).astype(np.uint8)

@@ -10,7 +10,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from locadv_tf import evaluation, plotting
+from locadv_tf import plotting
+from locadv_tf.evaluation import evaluation
 
 EVIL = '<b>7 & "8"</b>'  # a name that would break out of an HTML attribute
 EPS = 8 / 255

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import reliance
 from locadv_tf.data import masks
+from locadv_tf.evaluation import reliance
 
 SIDE, N = 6, 40
 ATTACK = la.FGSM(eps=0.1)

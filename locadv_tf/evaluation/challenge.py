@@ -16,9 +16,9 @@ from locadv_tf import checks
 from locadv_tf.attacks.attacks import PGD
 from locadv_tf.data.composite import composite
 from locadv_tf.data.data import load_data
-from locadv_tf.evaluation import mean_interval, paired_difference, share_interval, with_interval
+from locadv_tf.evaluation.evaluation import mean_interval, paired_difference, share_interval, with_interval
+from locadv_tf.evaluation.reliance import background_reliance, right_without_attack
 from locadv_tf.models import small_cnn
-from locadv_tf.reliance import background_reliance, right_without_attack
 from locadv_tf.training.training import train_classifier
 
 SHARE_AND_REGION = {"natural": (0.0, "background"), "LAT": (0.5, "background"), "AT": (0.5, "full")}

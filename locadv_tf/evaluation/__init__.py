@@ -1,0 +1,1 @@
+"""What a model loses under which attack, and whether it relies on the background."""
