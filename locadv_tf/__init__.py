@@ -8,7 +8,7 @@ from locadv_tf.quiet import import_tensorflow
 
 import_tensorflow()  # before any other module does
 
-from locadv_tf import plotting, verdicts
+from locadv_tf import plotting
 from locadv_tf.attacks.apgd import APGD
 from locadv_tf.attacks.attacks import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
@@ -24,6 +24,7 @@ from locadv_tf.evaluation.evaluation import evaluate
 from locadv_tf.models import colour_cnn, small_cnn
 from locadv_tf.training.fast import OverfittingWatch, single_step
 from locadv_tf.training.training import LocalizedAdversarialTraining, train_classifier
+from locadv_tf.verdicts import verdicts
 
 __version__ = "0.1.0"
 

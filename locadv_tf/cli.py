@@ -11,7 +11,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import challenge_report, checks, colab, collected, course, grader, reports, sweeps, verdicts
+from locadv_tf import challenge_report, checks, colab, collected, course, grader, reports, sweeps
 from locadv_tf.attacks.attacks import PGD
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
@@ -19,6 +19,7 @@ from locadv_tf.data.data import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
 from locadv_tf.training.training import train_classifier
+from locadv_tf.verdicts import verdicts
 
 SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
 BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import checks, reports, verdicts
-from locadv_tf.evidence import compare
-from locadv_tf.knobs import at_eps, longer, uses_gradient
-from locadv_tf.planted import plant
+from locadv_tf import checks, reports
+from locadv_tf.verdicts import verdicts
+from locadv_tf.verdicts.evidence import compare
+from locadv_tf.verdicts.knobs import at_eps, longer, uses_gradient
+from locadv_tf.verdicts.planted import plant
 
 EPS, STEPS = 0.1, 10
 ACCURACY, ENSEMBLE = "accuracy does not rise", "stronger ensemble finds hardly more"

@@ -11,10 +11,10 @@ reason: what could not be looked at speaks for no number. An attack that cannot 
 
 import tensorflow as tf
 
-from locadv_tf import conduct, strength
 from locadv_tf.engine.progress import progress_bar
-from locadv_tf.evidence import gather
-from locadv_tf.outcomes import judged
+from locadv_tf.verdicts import conduct, strength
+from locadv_tf.verdicts.evidence import gather
+from locadv_tf.verdicts.outcomes import judged
 
 CHECKS = {
     judge.__name__.replace("_", " "): judge

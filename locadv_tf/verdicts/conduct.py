@@ -4,8 +4,8 @@ import numpy as np
 
 from locadv_tf.attacks.attacks import eps_255
 from locadv_tf.evaluation.evaluation import share_interval, with_interval
-from locadv_tf.knobs import at_eps
-from locadv_tf.outcomes import NO_KNOB, judged, percent, skipped
+from locadv_tf.verdicts.knobs import at_eps
+from locadv_tf.verdicts.outcomes import NO_KNOB, judged, percent, skipped
 
 EMPTY_SHARE, CLIPPED_SHARE = 0.02, 0.95  # of the images, with an empty mask; of the steps
 

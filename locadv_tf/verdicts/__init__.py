@@ -1,0 +1,1 @@
+"""Can the number be trusted? The checks that an evaluation should pass."""
