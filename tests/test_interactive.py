@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf import interactive, plotting
+from locadv_tf import plotting
+from locadv_tf.plotting import interactive
 
 NAMES = list("0123456789")
 ATTACK = la.PGD(eps=0.1, steps=6)
