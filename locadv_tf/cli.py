@@ -11,13 +11,14 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import challenge_report, checks, colab, collected, course, grader, reports, sweeps
+from locadv_tf import checks, course, grader
 from locadv_tf.attacks.attacks import PGD
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.data import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
+from locadv_tf.reports import challenge_report, colab, collected, reports, sweeps
 from locadv_tf.training.training import train_classifier
 from locadv_tf.verdicts import verdicts
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nbformat
 
-from locadv_tf import checks, grader, reports, submissions
+from locadv_tf import checks, grader, submissions
+from locadv_tf.reports import reports
 
 KIT = reports.NOTEBOOKS / "assignments"
 DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"

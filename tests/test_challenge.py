@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
-from locadv_tf import challenge_report, cli
+from locadv_tf import cli
 from locadv_tf.data.composite import composite
 from locadv_tf.evaluation import challenge
+from locadv_tf.reports import challenge_report
 
 LABELS = np.repeat(np.arange(10), 4)
 LEVELS = np.rint(255 * (np.arange(10) + 0.5) / 10).astype(np.uint8)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from locadv_tf import claims
 from locadv_tf.evaluation.evaluation import Measurement, natural_row, summarize
-from locadv_tf.tables import claims_table
+from locadv_tf.reports import claims
+from locadv_tf.reports.tables import claims_table
 
 N = 200
 

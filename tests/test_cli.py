@@ -10,7 +10,8 @@ import distributed
 import papermill
 import pytest
 
-from locadv_tf import cli, reports, sweeps
+from locadv_tf import cli
+from locadv_tf.reports import reports, sweeps
 from locadv_tf.verdicts import verdicts
 
 

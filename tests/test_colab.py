@@ -13,7 +13,8 @@ import yaml
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from locadv_tf import cli, colab, reports
+from locadv_tf import cli
+from locadv_tf.reports import colab, reports
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = "https://github.com/someone/kit.for-class"

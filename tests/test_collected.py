@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from locadv_tf import claims, reports
-from locadv_tf.collected import RELIANCE, collect
+from locadv_tf.reports import claims, reports
+from locadv_tf.reports.collected import RELIANCE, collect
 
 ACCURACY = {"natural": 0.5, "LAT": 0.9}
 

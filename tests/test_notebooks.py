@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from locadv_tf import reports
+from locadv_tf.reports import reports
 from locadv_tf.verdicts import verdicts
 
 # The checks that must be among those which fail on each mistake of notebook 05: the ones that name its cause.

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from distributed.cli import dask_scheduler, dask_worker
 
-from locadv_tf import cli, reports
+from locadv_tf import cli
+from locadv_tf.reports import reports
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -7,7 +7,7 @@ import numpy as np
 import papermill
 import pytest
 
-from locadv_tf import reports
+from locadv_tf.reports import reports
 
 REPORT = reports.NOTEBOOKS / "06_report.ipynb"
 

@@ -12,7 +12,7 @@ import time
 import distributed
 import pytest
 
-from locadv_tf import reports, sweeps
+from locadv_tf.reports import reports, sweeps
 
 
 def fake_report(*, dataset, profile, seed, out, parameters):

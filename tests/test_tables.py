@@ -1,6 +1,6 @@
 """Tables: units, intervals, and nothing cut off."""
 
-from locadv_tf.tables import results_table
+from locadv_tf.reports.tables import results_table
 
 ROW = {
     "model": "LAT", "condition": "background", "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75,

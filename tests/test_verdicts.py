@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import checks, reports
+from locadv_tf import checks
+from locadv_tf.reports import reports
 from locadv_tf.verdicts import verdicts
 from locadv_tf.verdicts.evidence import compare
 from locadv_tf.verdicts.knobs import at_eps, longer, uses_gradient

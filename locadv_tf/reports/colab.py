@@ -8,7 +8,7 @@ badge and cell into each notebook. Without an address the badge opens Colab itse
 import json
 import re
 
-from locadv_tf import reports
+from locadv_tf.reports import reports
 
 CITATION = reports.NOTEBOOKS.parent / "CITATION.cff"
 _COLAB = "https://colab.research.google.com/"

@@ -16,7 +16,7 @@ import traceback
 import uuid
 from pathlib import Path
 
-from locadv_tf import reports
+from locadv_tf.reports import reports
 
 _ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
 

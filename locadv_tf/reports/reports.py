@@ -23,7 +23,7 @@ from locadv_tf import checks
 from locadv_tf.device import describe_device
 
 PROFILES = ("smoke", "class", "full")
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 _STARTED = time.monotonic()  # a notebook imports the kit in its first cell
 
 

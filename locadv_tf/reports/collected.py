@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from locadv_tf import claims, reports
+from locadv_tf.reports import claims
+from locadv_tf.reports import reports
 from locadv_tf.attacks.attacks import eps_255
 from locadv_tf.evaluation.evaluation import mean_interval
 
