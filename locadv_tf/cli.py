@@ -11,8 +11,9 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import checks, course, grader
+from locadv_tf import checks
 from locadv_tf.attacks.attacks import PGD
+from locadv_tf.course import course, grader
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.data import class_names, load_data

@@ -13,7 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from locadv_tf import cli, course, grader, submissions
+from locadv_tf import cli
+from locadv_tf.course import course, grader, submissions
 
 NAME, OTHER = "1_background", "2_attack"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "instructors.md"

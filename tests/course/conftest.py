@@ -6,7 +6,7 @@ import pytest
 from handed_in import STUDENTS, Course
 from wrong import WRONG
 
-from locadv_tf import course
+from locadv_tf.course import course
 
 
 def _graded(folder, name):

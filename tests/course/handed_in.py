@@ -6,7 +6,7 @@ import nbformat
 from nbgrader.api import Gradebook
 from wrong import WRONG
 
-from locadv_tf import course
+from locadv_tf.course import course
 
 
 class Course:

@@ -8,7 +8,7 @@ import pytest
 from handed_in import STUDENTS
 from wrong import WRONG
 
-from locadv_tf import course
+from locadv_tf.course import course
 
 NAMES = course.assignments()
 MISTAKES = [(name, mistake) for name in NAMES for mistake in WRONG[name]]

@@ -12,7 +12,7 @@ import pytest
 from handed_in import Course
 from nbgrader.api import Gradebook
 
-from locadv_tf import course
+from locadv_tf.course import course
 
 NAME = "1_background"  # the quickest one
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
-from locadv_tf import course, coursework
+from locadv_tf import coursework
+from locadv_tf.course import course
 
 
 def run(name, grade_ids, variables, replace=None):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nbformat
 
-from locadv_tf import checks, grader, submissions
+from locadv_tf import checks
+from locadv_tf.course import grader, submissions
 from locadv_tf.reports import reports
 
 KIT = reports.NOTEBOOKS / "assignments"
