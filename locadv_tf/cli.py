@@ -11,7 +11,7 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks.attacks import PGD
 from locadv_tf.course import course, grader
 from locadv_tf.data import masks
@@ -119,7 +119,7 @@ def parser():
     command.add_argument(
         "--region",
         default="background",
-        help=f"where it is attacked: {', '.join(checks.REGIONS)} (default: background)",
+        help=f"where it is attacked: {', '.join(validation.REGIONS)} (default: background)",
     )
     command.add_argument(
         "--mask", help=f"how the background is found: {', '.join(masks.SOURCES)} (default: the data set's own way)"
@@ -270,7 +270,7 @@ def _check(arguments):
     colour = shape[-1] == 3
     eps = arguments.eps if arguments.eps is not None else (4 / 255 if colour else 0.1)
     attack = PGD(eps=eps, steps=arguments.steps)
-    region = checks.choice(arguments.region, checks.REGIONS, name="region")
+    region = validation.choice(arguments.region, validation.REGIONS, name="region")
     surrogate = (colour_cnn if colour else small_cnn)(
         shape, len(class_names(arguments.dataset)), seed=arguments.seed + 1
     )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.reports import reports
 from locadv_tf.verdicts import verdicts
 from locadv_tf.verdicts.evidence import compare
@@ -478,7 +478,7 @@ class TestPlanted:
         assert which.all()
         assert [class_of(model.of(place), points[place]) for place in range(12)] == [1] * 12
         assert [class_of(model.of(place), image[place]) for place in range(12)] == [0] * 12
-        checks.images(points)
+        validation.images(points)
         assert not ((points != image) & ~mask).any()
         size = (
             np.abs(points - image).max()

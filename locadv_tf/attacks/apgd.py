@@ -11,7 +11,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks import norms, objectives
 from locadv_tf.attacks.attacks import Attack
 
@@ -53,11 +53,11 @@ class APGD(Attack):
     random_start = True
 
     def __post_init__(self):
-        checks.choice(self.norm, norms.NORMS, name="norm")
+        validation.choice(self.norm, norms.NORMS, name="norm")
         super().__post_init__()
-        checks.choice(self.loss, objectives.LOSSES, name="loss")
+        validation.choice(self.loss, objectives.LOSSES, name="loss")
         for name, low in (("steps", 1), ("restarts", 1), ("targets", 0)):
-            checks.count(getattr(self, name), name=name, low=low)
+            validation.count(getattr(self, name), name=name, low=low)
 
     @property
     def name(self):

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks import norms, objectives
 from locadv_tf.attacks.randomness import fold_in, uniform
 
@@ -53,7 +53,7 @@ class Attack:
 
     def __post_init__(self):
         low, high = (0.0, 1.0) if self.norm == "linf" else (0.0, float("inf"))
-        object.__setattr__(self, "eps", checks.fraction(self.eps, name="eps", low=low, high=high))
+        object.__setattr__(self, "eps", validation.fraction(self.eps, name="eps", low=low, high=high))
 
     def __str__(self):
         return f"{self.name}, eps = {eps_255(self.eps) if self.norm == 'linf' else f'{self.eps:.4g} (L2)'}"
@@ -122,20 +122,20 @@ class Attack:
             ValueError: for bad input. Values are looked at only where they are concrete, not inside a graph.
         """
         image, label = (part if tf.is_tensor(part) else np.asarray(part) for part in (image, label))
-        checks.images(image)
-        checks.seed(seed)
+        validation.images(image)
+        validation.seed(seed)
         mask = tf.ones_like(image[..., :1]) if mask is None else mask
-        mask = checks.masks(mask if tf.is_tensor(mask) else np.asarray(mask), image)
+        mask = validation.masks(mask if tf.is_tensor(mask) else np.asarray(mask), image)
         if target is not None and any(member.targets for member in self.members):
             raise ValueError(f"{self.name} aims at each wrong class in turn; expected target=None.")
         if tf.executing_eagerly():  # inside a graph no value is there to look at
-            classes = checks.model_logits(model, model(image[:8], training=False))
+            classes = validation.model_logits(model, model(image[:8], training=False))
             self.check_classes(classes, targeted=target is not None)
-            checks.labels(label, image, num_classes=classes)
+            validation.labels(label, image, num_classes=classes)
             if target is not None:
-                checks.labels(target, image, num_classes=classes, name="target")
+                validation.labels(target, image, num_classes=classes, name="target")
         else:
-            checks.labels(label, image)
+            validation.labels(label, image)
         image, label, mask = tf.convert_to_tensor(image), tf.cast(label, tf.int64), tf.cast(mask, tf.bool)
         target = None if target is None else tf.cast(target, tf.int64)
         index = tf.range(tf.shape(image)[0])
@@ -277,15 +277,15 @@ class PGD(Attack):
     momentum: float = 0.0
 
     def __post_init__(self):
-        checks.choice(self.norm, norms.NORMS, name="norm")
+        validation.choice(self.norm, norms.NORMS, name="norm")
         super().__post_init__()
-        checks.choice(self.loss, objectives.LOSSES, name="loss")
-        checks.fraction(self.momentum, name="momentum")
-        checks.count(self.steps, name="steps")
-        checks.count(self.restarts, name="restarts")
-        checks.choice(self.keep, ("best", "last"), name="keep")
+        validation.choice(self.loss, objectives.LOSSES, name="loss")
+        validation.fraction(self.momentum, name="momentum")
+        validation.count(self.steps, name="steps")
+        validation.count(self.restarts, name="restarts")
+        validation.choice(self.keep, ("best", "last"), name="keep")
         if self.step_size is not None:
-            checks.fraction(self.step_size, name="step_size", high=1.0 if self.norm == "linf" else float("inf"))
+            validation.fraction(self.step_size, name="step_size", high=1.0 if self.norm == "linf" else float("inf"))
             if self.step_size == 0 and self.eps > 0:
                 raise ValueError("step_size=0 leads nowhere; expected a number above 0, or None for 2.5 eps / steps.")
         if self.restarts > 1 and not (self.random_start and self.keep == "best"):
@@ -348,7 +348,7 @@ class FGSM(Attack):
     keep = "last"  # its one point is the best and the last
 
     def __post_init__(self):
-        checks.choice(self.norm, norms.NORMS, name="norm")
+        validation.choice(self.norm, norms.NORMS, name="norm")
         super().__post_init__()
 
     @property
@@ -392,7 +392,7 @@ class RandomNoise(Attack):
 
     def __post_init__(self):
         super().__post_init__()
-        checks.count(self.restarts, name="restarts")
+        validation.count(self.restarts, name="restarts")
 
     @property
     def name(self):
@@ -454,7 +454,7 @@ def region_mask(mask, region):
         >>> int(tf.reduce_sum(tf.cast(region_mask(tf.zeros((1, 2, 2, 1)), "foreground"), tf.int32)))
         4
     """
-    checks.choice(region, checks.REGIONS, name="region")
+    validation.choice(region, validation.REGIONS, name="region")
     mask = tf.cast(mask, tf.bool)
     return {"background": mask, "foreground": ~mask, "full": tf.ones_like(mask)}[region]
 

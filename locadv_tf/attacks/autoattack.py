@@ -8,7 +8,7 @@ import dataclasses
 
 import keras
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks.apgd import APGD
 from locadv_tf.attacks.attacks import Attack
 from locadv_tf.attacks.square import Square
@@ -50,9 +50,9 @@ class LocalizedAutoAttack(Attack):
 
     def __post_init__(self):
         super().__post_init__()
-        checks.choice(self.budget, tuple(BUDGETS), name="budget")
-        checks.count(self.targets, name="targets")
-        checks.choice(self.loss, ("dlr", "margin"), name="loss")
+        validation.choice(self.budget, tuple(BUDGETS), name="budget")
+        validation.count(self.targets, name="targets")
+        validation.choice(self.loss, ("dlr", "margin"), name="loss")
 
     @property
     def name(self):

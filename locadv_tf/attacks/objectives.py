@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 
 # The gradient of a confident model underflows to zero in float16, and sign(0) = 0 stops the attack. A power of two
 # changes no float32 gradient's sign.
@@ -50,7 +50,7 @@ def respond(model, x, label, target=None, *, climb="cross-entropy", aim=None):
         ValueError: for a model that returns no logits, or too few classes for the loss.
     """
     logits = model(x, training=False)  # batch-norm statistics do not move and dropout is off
-    checks.model_logits(model, logits)
+    validation.model_logits(model, logits)
     logits = tf.cast(logits, tf.float32)
     predicted = tf.argmax(logits, axis=-1)
     if target is None:

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks import norms
 from locadv_tf.attacks.attacks import Attack
 from locadv_tf.attacks.randomness import fold_in, uniform
@@ -46,9 +46,9 @@ class Square(Attack):
 
     def __post_init__(self):
         super().__post_init__()
-        checks.fraction(self.start_share, name="start_share")
-        checks.count(self.queries, name="queries")
-        checks.count(self.restarts, name="restarts")
+        validation.fraction(self.start_share, name="start_share")
+        validation.count(self.queries, name="queries")
+        validation.count(self.restarts, name="restarts")
 
     @property
     def name(self):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.course import grader, submissions
 from locadv_tf.reports import reports
 
@@ -49,7 +49,7 @@ def release(course, names=(), *, year=None, due=None):
     """
     course, names = Path(course), _known(names)
     if year is not None:
-        checks.count(year, name="year")
+        validation.count(year, name="year")
     course.mkdir(parents=True, exist_ok=True)
     if not (course / "nbgrader_config.py").exists():
         shutil.copy(KIT / "nbgrader_config.py", course)
@@ -217,7 +217,7 @@ def _known(names):
     if not assignments():
         raise ValueError("the assignments are not there; run from a clone, installed with pip install --editable.")
     for name in names:
-        checks.choice(name, assignments(), name="assignment")
+        validation.choice(name, assignments(), name="assignment")
     return list(names) or assignments()
 
 

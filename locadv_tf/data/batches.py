@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 
 _EXPECTED = 'expected a tf.data.Dataset of ({"image", "mask"}, label), as load_data gives, or (images, labels, masks)'
 
@@ -70,7 +70,7 @@ def to_arrays(data):
         x, mask = (
             np.zeros((0, *[side or 0 for side in s.shape[rank - 3 :]]), np.float32) for s in (specs[0], specs[-1])
         )
-        arrays = checks.images(x, name="images"), np.zeros(0, np.int64), checks.masks(mask, x, name="masks")
+        arrays = validation.images(x, name="images"), np.zeros(0, np.int64), validation.masks(mask, x, name="masks")
     x, y, mask = arrays
     if mask is None:
         raise ValueError(f"data has no masks; {_EXPECTED}.")
@@ -88,10 +88,10 @@ def first_images(data, n=None):
     if not rows:
         return None
     x, y, mask = (None if column[0] is None else np.concatenate(column)[:n] for column in zip(*rows, strict=True))
-    checks.images(x, name="images")
-    checks.labels(y, x, name="labels")
+    validation.images(x, name="images")
+    validation.labels(y, x, name="labels")
     if mask is not None:
-        checks.masks(mask, x, name="masks")
+        validation.masks(mask, x, name="masks")
     return x, y.astype(np.int64), mask
 
 

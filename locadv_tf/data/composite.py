@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.data import reading
 
 SIDE = 32  # pixels; CIFAR-10's size, so that its images serve as backgrounds as they are
@@ -73,10 +73,10 @@ def composite(
         >>> bool((shown.background_labels == shown.labels).all())
         True
     """
-    checks.fraction(correlation, name="correlation")
-    checks.choice(background, (None, *range(10)), name="background")
-    checks.choice(digits, ("digits", "mnist"), name="digits")
-    checks.choice(backgrounds, ("textures", "cifar10"), name="backgrounds")
+    validation.fraction(correlation, name="correlation")
+    validation.choice(background, (None, *range(10)), name="background")
+    validation.choice(digits, ("digits", "mnist"), name="digits")
+    validation.choice(backgrounds, ("textures", "cifar10"), name="backgrounds")
     sizes = reading.split_sizes(digits, download=download)
     copies = COPIES if digits == "digits" else 1
     counts = sizes | {"train": copies * sizes["train"]}

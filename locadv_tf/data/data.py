@@ -7,7 +7,7 @@ download. Every other name goes to TensorFlow Datasets, which looks in the folde
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.data import masks
 from locadv_tf.data.composite import composite
 from locadv_tf.data.mask_cache import CACHED, cache_file, cached
@@ -65,11 +65,11 @@ def load_data(
         (100, TensorShape([28, 28, 1]), TensorShape([28, 28, 1]), tf.int64)
     """
     parse_split(split)
-    checks.count(seed, name="seed", low=0)
+    validation.count(seed, name="seed", low=0)
     if limit is not None:
-        checks.count(limit, name="limit")
+        validation.count(limit, name="limit")
     if mask is not None:
-        checks.choice(mask, masks.SOURCES, name="mask")
+        validation.choice(mask, masks.SOURCES, name="mask")
     if mask == "ground_truth" and str(name).partition(":")[0] not in ("composite", "oxford_iiit_pet"):
         raise ValueError(
             f"mask='ground_truth', but {name!r} has no exact masks; expected 'composite' or 'oxford_iiit_pet'. "
@@ -124,7 +124,7 @@ def background_masks(name, source, x, y, exact, default, seed, options):
     if source == "random":  # its areas are those of the default source's masks, which may be in the cache
         if options.get("within") is not None:  # as a whole: its slices alone would fit images that it does not
             options = options | {"within": np.asarray(options["within"])}
-            checks.masks(options["within"], x, name="within")
+            validation.masks(options["within"], x, name="within")
         exact, default = background_masks(name, default, x, y, exact, default, seed, {}), "ground_truth"
 
     def compute():

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 
 
 def threshold(images, *, value=0.1):
@@ -36,10 +36,10 @@ def threshold(images, *, value=0.1):
         ([1.0, 0.0, 0.0], [1.0, 1.0, 0.0])
     """
     if isinstance(value, str):
-        checks.choice(value, ("otsu",), name="value (unless it is a number from 0 to 1)")
+        validation.choice(value, ("otsu",), name="value (unless it is a number from 0 to 1)")
         images = _array(images, channels=(1,), who="Otsu's threshold", instead="a number as value, or 'border'")
         return _background(images, (_otsu(np.rint(image[..., 0] * 255)) for image in images))
-    value, images = checks.fraction(value, name="value"), _array(images)
+    value, images = validation.fraction(value, name="value"), _array(images)
     # The brightest channel, not grey: pure blue on black is as bright as an object gets, but its grey level is 0.11.
     return _background(images, images.max(axis=-1) > value)
 
@@ -76,8 +76,8 @@ def border(images, *, clusters=3, prior=0.35):
         True
     """
     images = _array(images, channels=(3,), who="the border-colour model", instead="'threshold', 'otsu' or 'grabcut'")
-    clusters = checks.count(clusters, name="clusters")
-    prior = checks.fraction(prior, name="prior", low=0.05, high=10)
+    clusters = validation.count(clusters, name="clusters")
+    prior = validation.fraction(prior, name="prior", low=0.05, high=10)
     height, width = images.shape[1:3]
     side = min(height, width)
     thickness = max(1, round(side / 16))
@@ -132,8 +132,8 @@ def grabcut(images, *, upsample=4, iterations=5):
         >>> float(grabcut(image)[:, 4:12, 5:10].max())
         0.0
     """
-    images, upsample = _array(images), checks.count(upsample, name="upsample")
-    iterations = checks.count(iterations, name="iterations")
+    images, upsample = _array(images), validation.count(upsample, name="upsample")
+    iterations = validation.count(iterations, name="iterations")
     height, width = images.shape[1:3]
     big = (width * upsample, height * upsample)
     if min(big) < 3:
@@ -169,7 +169,7 @@ def center(images, *, foreground=0.3):
         >>> center(np.zeros((1, 4, 4, 1), "float32"), foreground=0.25)[0, ..., 0].astype(int).tolist()
         [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
     """
-    images, foreground = _array(images), checks.fraction(foreground, name="foreground", high=math.pi / 4)
+    images, foreground = _array(images), validation.fraction(foreground, name="foreground", high=math.pi / 4)
     # An ellipse whose half axes are r times the sides has a share of pi r^2.
     ellipse = _distance_to_centre(*images.shape[1:3]) < math.sqrt(foreground / math.pi)
     return _background(images, [ellipse] * len(images))
@@ -205,11 +205,11 @@ def saliency(images, labels, *, model, foreground=0.3, smoothness=1.0, batch_siz
         [[1, 1, 0, 1], [0, 1, 1, 1]]
     """
     images, labels = _array(images), np.asarray(labels)
-    foreground = checks.fraction(foreground, name="foreground")
-    smoothness = checks.fraction(smoothness, name="smoothness", high=100)
-    batch_size = checks.count(batch_size, name="batch_size")
-    classes = checks.model_logits(model, model(images[:1], training=False))
-    labels = checks.labels(labels, images, num_classes=classes, name="labels").astype(np.int32)
+    foreground = validation.fraction(foreground, name="foreground")
+    smoothness = validation.fraction(smoothness, name="smoothness", high=100)
+    batch_size = validation.count(batch_size, name="batch_size")
+    classes = validation.model_logits(model, model(images[:1], training=False))
+    labels = validation.labels(labels, images, num_classes=classes, name="labels").astype(np.int32)
     found = []
     for start in range(0, len(images), batch_size):
         x, y = tf.constant(images[start : start + batch_size]), labels[start : start + batch_size]
@@ -261,8 +261,8 @@ def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
         (True, False)
     """
     masks = _mask_array(masks, masks, name="masks")
-    seed, first = checks.count(seed, name="seed", low=0), checks.count(first, name="first", low=0)
-    smoothness = checks.fraction(smoothness, name="smoothness", high=100)
+    seed, first = validation.count(seed, name="seed", low=0), validation.count(first, name="first", low=0)
+    smoothness = validation.fraction(smoothness, name="smoothness", high=100)
     within = np.ones_like(masks) if within is None else _mask_array(within, masks, name="within")
     if (masks.sum(axis=(1, 2, 3)) > within.sum(axis=(1, 2, 3))).any():
         raise ValueError("some image's mask has more pixels than within leaves it; expected at most as many.")
@@ -330,7 +330,7 @@ def background_mask(source, images, *, labels=None, exact=None, default=None, se
         default = default or ("ground_truth" if exact is not None else None)
         if default in (None, "random"):
             raise ValueError(f"source='random' needs the source whose areas it takes as default; got {default!r}.")
-        checks.choice(default, SOURCES, name="default")
+        validation.choice(default, SOURCES, name="default")
         return random(background_mask(default, images, labels=labels, exact=exact), seed=seed, **options)
     if source == "saliency" and labels is None:
         raise ValueError("source='saliency' needs labels, the true classes (N,).")
@@ -347,7 +347,7 @@ def check_options(source, options, *, taken=()):
     Raises:
         ValueError: for an unknown source, an unknown or missing option, or a model that is none.
     """
-    checks.choice(source, SOURCES, name="source")
+    validation.choice(source, SOURCES, name="source")
     parameters = inspect.signature(_FUNCTIONS[source]).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", *taken)}
     if unknown := set(options) - set(known):
@@ -403,7 +403,7 @@ def quality(masks, *, exact=None):
 
 def _array(images, *, channels=(1, 3), who="a background mask", instead=None):
     """The checked images as an array that OpenCV takes: it refuses views that are flipped."""
-    images = np.ascontiguousarray(checks.images(images, name="images"))
+    images = np.ascontiguousarray(validation.images(images, name="images"))
     if images.shape[-1] not in channels:
         kinds = " or ".join({1: "grey images (N, H, W, 1)", 3: "colour images (N, H, W, 3)"}[c] for c in channels)
         mend = f" Use {instead} instead." if instead else ""
@@ -412,7 +412,7 @@ def _array(images, *, channels=(1, 3), who="a background mask", instead=None):
 
 
 def _mask_array(masks, images, *, name):
-    return np.asarray(checks.masks(masks, images, name=name), np.float32)
+    return np.asarray(validation.masks(masks, images, name=name), np.float32)
 
 
 def _background(images, foregrounds):

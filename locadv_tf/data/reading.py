@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 
 EMBEDDED = ("digits", "composite")
 SPLITS = ("train", "validation", "test")
@@ -33,7 +33,7 @@ def read_images(name, split, *, limit=None, seed=0, image_size=None, download=Tr
     if image_size is not None:
         if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
             raise ValueError(f"image_size={image_size!r}; expected (height, width), (128, 128) say.")
-        image_size = tuple(checks.count(side, name="image_size") for side in image_size)
+        image_size = tuple(validation.count(side, name="image_size") for side in image_size)
     builder = _prepared(name, download)
     import tensorflow_datasets as tfds
 
@@ -95,7 +95,7 @@ def resolve_split(split, sizes, *, limit=None, seed=0):
         >>> resolve_split("test[10%:-50]", {"train": 1000, "validation": 100, "test": 200})
         ('test', 20, 150)
     """
-    checks.count(seed, name="seed", low=0)
+    validation.count(seed, name="seed", low=0)
     part, *bounds = parse_split(split)
     size = sizes[part]
     start, stop = (
@@ -107,7 +107,7 @@ def resolve_split(split, sizes, *, limit=None, seed=0):
     start, stop = start % size if start < 0 else start, stop % size if stop < 0 else stop
     if start >= stop:
         raise ValueError(f"split={split!r} holds none of the {size} images of {part!r}; expected at least one.")
-    if limit is not None and checks.count(limit, name="limit") < stop - start:
+    if limit is not None and validation.count(limit, name="limit") < stop - start:
         start += int(np.random.default_rng(seed).integers(stop - start - limit + 1))
         stop = start + limit
     return part, start, stop

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks.attacks import check_attack
 from locadv_tf.engine.engine import attack_stream, run_attack
 from locadv_tf.engine.progress import progress_bar
@@ -41,7 +41,7 @@ def smallest_eps(
         ((16,), True)
     """
     check_attack(attack)
-    checks.fraction(precision, name="precision", high=max(attack.eps, 1.0))
+    validation.fraction(precision, name="precision", high=max(attack.eps, 1.0))
     if precision == 0:
         raise ValueError("precision=0; expected a number above 0, 0.5/255 say.")
     if isinstance(data, tf.data.Dataset):  # it is read once for each round, and what shuffles would come otherwise

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks import objectives
 from locadv_tf.attacks.attacks import Point, better, check_attack, image_key, region_mask
 from locadv_tf.data.batches import batches, length, masks_or_ones
@@ -131,10 +131,10 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
         `cut` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
     """
     check_attack(attack)
-    checks.seed(seed)
-    checks.choice(region, checks.REGIONS, name="region")
-    checks.choice(stop, ("fooled", "worst"), name="stop")
-    checks.count(batch_size, name="batch_size")
+    validation.seed(seed)
+    validation.choice(region, validation.REGIONS, name="region")
+    validation.choice(stop, ("fooled", "worst"), name="stop")
+    validation.count(batch_size, name="batch_size")
     return _attack_stream(model, data, attack, region, seed, stop, batch_size, eps)
 
 
@@ -403,15 +403,15 @@ def _checked_chunks(model, data, attack, batch_size, region):
 
     def check(image, label, mask):
         nonlocal num_classes
-        checks.images(image)
+        validation.images(image)
         if mask is None:
             masks_or_ones(mask, image[:1], region)  # only to hear whether the region needs them
         else:
-            checks.masks(mask, image)
+            validation.masks(mask, image)
         if num_classes is None:
-            num_classes = checks.model_logits(model, _fresh(model, image[:8]).logits(image[:8]))
+            num_classes = validation.model_logits(model, _fresh(model, image[:8]).logits(image[:8]))
             attack.check_classes(num_classes)
-        checks.labels(label, image, num_classes=num_classes)
+        validation.labels(label, image, num_classes=num_classes)
 
     if isinstance(data, (tuple, list)):  # arrays are looked at as a whole, a stream as it comes
         for whole in batches(data, max(1, length(data))):

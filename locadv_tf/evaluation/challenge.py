@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks.attacks import PGD
 from locadv_tf.data.composite import composite
 from locadv_tf.data.data import load_data
@@ -178,9 +178,9 @@ def compare(
         ValueError: for bad input.
     """
     for training in trainings:
-        checks.choice(training, TRAININGS, name="trainings")
+        validation.choice(training, TRAININGS, name="trainings")
     for correlation in correlations:
-        checks.fraction(correlation, name="correlations")
+        validation.fraction(correlation, name="correlations")
     train_attack, attack = PGD(eps=eps, steps=train_steps, keep="last"), PGD(eps=eps, steps=attack_steps)
     finished = {(row["seed"], row["correlation"], row["training"]) for row in done}
     images = {"digits": digits, "backgrounds": backgrounds}

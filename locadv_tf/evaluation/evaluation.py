@@ -12,7 +12,7 @@ import tensorflow as tf
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks.attacks import Attack, eps_255
 from locadv_tf.data.batches import length
 from locadv_tf.engine.engine import attack_stream
@@ -52,7 +52,7 @@ def evaluate(
     data,
     attacks,
     *,
-    regions=checks.REGIONS,
+    regions=validation.REGIONS,
     seed=0,
     stop="worst",
     batch_size=128,
@@ -93,7 +93,7 @@ def evaluate(
     if not regions:
         raise ValueError("regions is empty; expected some of 'background', 'foreground' and 'full'.")
     for region in regions:
-        checks.choice(region, checks.REGIONS, name="region")
+        validation.choice(region, validation.REGIONS, name="region")
     for name, attack in attacks.items():  # all of them, before the first one runs
         if not isinstance(attack, Attack):
             raise ValueError(f"attacks[{name!r}]={attack!r}; expected an attack object, PGD(eps=0.1) say.")

@@ -17,7 +17,7 @@ there, it says about areas and not about backgrounds.
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks import attacks, objectives
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.masks import SOURCES, background_mask, random
@@ -119,8 +119,8 @@ def draw_masks(images, labels, *, own, model, sources=QUICK_SOURCES, seed=0):
         ['own', 'otsu', 'center', 'saliency', 'random']
     """
     for name in sources:
-        checks.choice(name, SOURCES, name="sources")
-    checks.masks(own, checks.images(images), name="own")
+        validation.choice(name, SOURCES, name="sources")
+    validation.masks(own, validation.images(images), name="own")
     unfit = "border" if images.shape[-1] == 1 else "otsu"
     found = {"own": own}
     for name in sources:
@@ -197,7 +197,7 @@ def equal_areas(masks, *, seed=0, smoothness=2.0):
         >>> int(background.sum()), int(foreground.sum()), bool((background * foreground).any())
         (9, 9, False)
     """
-    background = np.asarray(checks.masks(masks, masks, name="masks"), np.float32)
+    background = np.asarray(validation.masks(masks, masks, name="masks"), np.float32)
     foreground = 1 - background
     smaller = np.where(background.mean(axis=(1, 2, 3), keepdims=True) > 0.5, foreground, background)
     return tuple(
@@ -223,7 +223,7 @@ def foreground_sensitivity(model, data, *, sigma=SIGMA, seed=0, batch_size=128):
         A dictionary: `sigma`; `noise_n`, the images; `accuracy_background_noise`, `accuracy_foreground_noise` (Wilson's
         intervals) and `rfs` (that of `evaluation.paired_interval`), each with `_low` and `_high`.
     """
-    sigma, seed = checks.fraction(sigma, name="sigma"), checks.count(seed, name="seed", low=0)
+    sigma, seed = validation.fraction(sigma, name="sigma"), validation.count(seed, name="seed", low=0)
     images, labels, masks = _arrays(data)
     noise = np.random.default_rng(seed).standard_normal(images.shape, np.float32)
     right = {}
@@ -282,7 +282,7 @@ def gradient_energy(model, data, *, batch_size=128):
         `energy_ratio` with `_low` and `_high`, the ratio estimator's large-sample interval (Cochran 1977, Sampling
         Techniques, section 6.4). None where no image or no background is left.
     """
-    checks.count(batch_size, name="batch_size")
+    validation.count(batch_size, name="batch_size")
     images, labels, masks = _arrays(data)
     energy = []  # float64: squares of small gradients underflow in float32
     for at in (slice(first, first + batch_size) for first in range(0, len(images), batch_size)):

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from IPython import get_ipython
 
-from locadv_tf import checks, plotting
+from locadv_tf import plotting, validation
 from locadv_tf.attacks.attacks import PGD
 from locadv_tf.engine.engine import run_attack
 
@@ -47,11 +47,11 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
     images, labels, masks = (np.asarray(part) for part in (images, labels, masks))
     if not isinstance(attack, PGD) or attack.eps == 0:
         raise ValueError(f"attack={attack!r}; expected a PGD with a budget above 0, PGD(eps=0.1) say.")
-    if len(checks.images(images, name="images")) == 0:
+    if len(validation.images(images, name="images")) == 0:
         raise ValueError(f"images has shape {images.shape}; expected at least one image.")
-    checks.masks(masks, images, name="masks")
-    classes = checks.model_logits(model, model(images[:1], training=False))
-    checks.labels(labels, images, num_classes=classes, name="labels")
+    validation.masks(masks, images, name="masks")
+    classes = validation.model_logits(model, model(images[:1], training=False))
+    validation.labels(labels, images, num_classes=classes, name="labels")
     if len(names) != classes:
         raise ValueError(f"names has {len(names)} names; expected one for each of the model's {classes} classes.")
     largest = min(1.0, 2 * attack.eps)
@@ -75,7 +75,7 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
             attack=attack,
             largest=largest,
         )
-    cases = [case(0, attack.eps, attack.steps, region) for region in checks.REGIONS]
+    cases = [case(0, attack.eps, attack.steps, region) for region in validation.REGIONS]
     return plotting.attack_cases(cases, names=names, scale=attack.eps)
 
 
@@ -100,7 +100,7 @@ def _panel(draw, *, count, attack, largest):
     index = widgets.IntSlider(0, min=0, max=count - 1, description="image", **look)
     eps = widgets.FloatSlider(255 * attack.eps, description="eps (n/255)", **grey_levels, **look)
     steps = widgets.IntSlider(attack.steps, min=1, max=2 * attack.steps, description="steps", **look)
-    region = widgets.Dropdown(options=checks.REGIONS, description="region", **look)
+    region = widgets.Dropdown(options=validation.REGIONS, description="region", **look)
     controls = (index, eps, steps, region)
     picture = widgets.HTML()  # an Image widget has no alternative text
 

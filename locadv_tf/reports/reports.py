@@ -19,7 +19,7 @@ import papermill
 import yaml
 from nbconvert import HTMLExporter
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.device import describe_device
 
 PROFILES = ("smoke", "class", "full")
@@ -134,7 +134,7 @@ def notebook_path(name):
     names = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
     if not names:
         raise ValueError("the notebooks are not there; run from a clone, installed with pip install --editable.")
-    checks.choice(name, names, name="notebook")
+    validation.choice(name, names, name="notebook")
     return NOTEBOOKS / f"{name}.ipynb"
 
 
@@ -144,7 +144,7 @@ def profile_parameters(profile):
     Raises:
         ValueError: for an unknown profile.
     """
-    checks.choice(profile, PROFILES, name="profile")
+    validation.choice(profile, PROFILES, name="profile")
     return yaml.safe_load((NOTEBOOKS / "params" / f"{profile}.yaml").read_text())
 
 
@@ -200,7 +200,7 @@ def check_parameters(path, given, *, known_only=False):
             )
         if kind is list and all(isinstance(item, str) for item in default):  # names: some of the default's
             for item in value or [None]:
-                checks.choice(item, default, name=name)
+                validation.choice(item, default, name=name)
         checked[name] = value
     return checked
 

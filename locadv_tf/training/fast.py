@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks.attacks import PGD, check_attack, region_mask
 from locadv_tf.data.batches import first_images, masks_or_ones
 from locadv_tf.training.training import LocalizedAdversarialTraining
@@ -33,7 +33,7 @@ def single_step(eps):
         >>> print(attack, "· step size", attack.alpha)
         PGD-1, eps = 25.5/255 · step size 0.125
     """
-    eps = checks.fraction(eps, name="eps")
+    eps = validation.fraction(eps, name="eps")
     return PGD(eps=eps, steps=1, step_size=min(1.25 * eps, 1.0), keep="last")
 
 
@@ -85,9 +85,9 @@ class OverfittingWatch(keras.callbacks.Callback):
     def __init__(self, data, *, attack=None, images=128, drop=0.2, restore=True, seed=0):
         super().__init__()
         self.attack, self.restore = None if attack is None else check_attack(attack), restore
-        self.drop = checks.fraction(drop, name="drop")
-        self.seed = checks.seed(seed)
-        self.sample = first_images(data, checks.count(images, name="images"))
+        self.drop = validation.fraction(drop, name="drop")
+        self.seed = validation.seed(seed)
+        self.sample = first_images(data, validation.count(images, name="images"))
         if self.sample is None:
             raise ValueError("data holds no images; expected at least one.")
 

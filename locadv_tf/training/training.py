@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks.attacks import check_attack, region_mask
 from locadv_tf.attacks.randomness import fold_in
 from locadv_tf.data.batches import masks_or_ones
@@ -71,10 +71,10 @@ class LocalizedAdversarialTraining(keras.Model):
                 "the classifier is not built; call it once on a batch of images, or start it with an Input."
             )
         _check_logits(classifier)
-        checks.choice(region, checks.REGIONS, name="region")
-        checks.seed(seed)
+        validation.choice(region, validation.REGIONS, name="region")
+        validation.seed(seed)
         check_attack(attack)
-        share = checks.fraction(share, name="share")
+        share = validation.fraction(share, name="share")
         # So that `compile` scales the loss. The layers are asked: a loaded Sequential model forgets its own policy.
         mixed = (x.dtype_policy for x in classifier.layers if x.dtype_policy.name == "mixed_float16")
         kwargs.setdefault("dtype", next(mixed, classifier.dtype_policy))
@@ -164,9 +164,9 @@ class LocalizedAdversarialTraining(keras.Model):
         mask = masks_or_ones(mask, image, self.region)
         if label is None:
             raise ValueError("the true labels are needed; expected batches of ({'image', 'mask'}, label).")
-        checks.images(image)
-        checks.masks(mask, image)
-        checks.labels(label, image)
+        validation.images(image)
+        validation.masks(mask, image)
+        validation.labels(label, image)
         return image, mask, tf.cast(label, tf.int64), sample_weight
 
     def _perturb(self, image, mask, label, seed):
@@ -226,7 +226,7 @@ def _check_logits(classifier):
         )
     sides = (side or 224 for side in shape[1:])  # any would do that no pooling shrinks to nothing
     image = np.random.default_rng(0).random((1, *sides), np.float32)
-    checks.model_logits(classifier, classifier(image, training=False))
+    validation.model_logits(classifier, classifier(image, training=False))
 
 
 def _part(share, image):
@@ -292,8 +292,8 @@ def train_classifier(
         >>> history["natural_loss"][0] > 0
         True
     """
-    checks.count(epochs, name="epochs")
-    checks.count(batch_size, name="batch_size")
+    validation.count(epochs, name="epochs")
+    validation.count(batch_size, name="batch_size")
     _check_unbatched(train, "train")
     if validation is not None:
         _check_unbatched(validation, "validation")

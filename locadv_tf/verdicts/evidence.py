@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from statsmodels.stats.proportion import binom_test
 
-from locadv_tf import checks
+from locadv_tf import validation
 from locadv_tf.attacks import norms, objectives
 from locadv_tf.attacks.attacks import FGSM, PGD, Attack, image_key, region_mask
 from locadv_tf.attacks.randomness import uniform
@@ -195,21 +195,21 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
     """
     if not callable(attack):
         raise ValueError(f"attack={attack!r}; expected an attack, PGD(eps=0.1) say, or another callable.")
-    checks.choice(region, checks.REGIONS, name="region")
-    checks.seed(seed)
-    checks.count(batch_size, name="batch_size")
-    norm = checks.choice(knob(attack, "norm") or "linf", norms.NORMS, name="norm")
+    validation.choice(region, validation.REGIONS, name="region")
+    validation.seed(seed)
+    validation.count(batch_size, name="batch_size")
+    norm = validation.choice(knob(attack, "norm") or "linf", norms.NORMS, name="norm")
     eps = knob(attack, "eps") if eps is None else eps
     if eps is None:
         raise ValueError("the attack carries no eps; expected eps=, the budget that is claimed.")
-    if checks.fraction(eps, name="eps", high=1.0 if norm == "linf" else float("inf")) == 0:
+    if validation.fraction(eps, name="eps", high=1.0 if norm == "linf" else float("inf")) == 0:
         raise ValueError("eps=0: nothing is attacked; expected a budget above 0.")
     image, label, background = to_arrays(data)
     if not len(label):
         raise ValueError("the data holds no images; expected at least one.")
     for judged in [model] if surrogate is None else [model, surrogate]:
-        classes = checks.model_logits(judged, judged(image[:8], training=False))
-        checks.labels(label, image, num_classes=classes)
+        classes = validation.model_logits(judged, judged(image[:8], training=False))
+        validation.labels(label, image, num_classes=classes)
     mask = region_mask(background, region).numpy()
     given = {"model": model, "attack": attack, "image": image, "label": label, "mask": mask, "surrogate": surrogate}
     return Evidence(eps=float(eps), norm=norm, seed=seed, batch_size=batch_size, **given)
