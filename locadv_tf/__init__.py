@@ -10,8 +10,8 @@ import_tensorflow()  # before any other module does
 
 from locadv_tf import plotting
 from locadv_tf.attacks.apgd import APGD
-from locadv_tf.attacks.attacks import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
+from locadv_tf.attacks.pgd import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.attacks.square import Square
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays

@@ -6,7 +6,7 @@ Reading on spoils that assignment.
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf.attacks.objectives import respond_with_gradient
+from locadv_tf.attacks.losses import respond_with_gradient
 
 FAULTS = ("budget", "mask", "range", "sign", "sound", "steps")
 _STEPS = 10

@@ -12,7 +12,7 @@ import papermill
 import yaml
 
 from locadv_tf import validation
-from locadv_tf.attacks.attacks import PGD
+from locadv_tf.attacks.pgd import PGD
 from locadv_tf.course import course, grader
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays

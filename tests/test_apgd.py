@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf.attacks import objectives
+from locadv_tf.attacks import losses
 
 # A network small enough to differentiate by hand: 30 pixels, sines of 12 sums, 4 classes.
 PIXELS, HIDDEN, CLASSES = 30, 12, 4
@@ -128,7 +128,7 @@ def test_checkpoints_come_after_whole_steps(steps, expected):
     fixed = {"image": image, "label": label, "mask": mask, "eps": 0.1, "alpha": attack.alpha, "steps": steps}
     moving, halvings = attack.begin(None, fixed, 0, random_start=False), []
     for k in range(steps + 1):
-        seen = objectives.Response(tf.zeros(1), label > 0, tf.zeros(1), tf.ones_like(image))
+        seen = losses.Response(tf.zeros(1), label > 0, tf.zeros(1), tf.ones_like(image))
         eta = float(moving["eta"][0, 0, 0, 0])
         moving = moving | attack.move(fixed, moving | {"k": tf.constant(k)}, seen)[1]
         if moving["eta"][0, 0, 0, 0] < eta:

@@ -11,8 +11,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.attacks import attacks, norms, objectives
-from locadv_tf.attacks.objectives import respond_with_gradient
+from locadv_tf.attacks import balls, losses, pgd
+from locadv_tf.attacks.losses import respond_with_gradient
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 MASKS = ("bool", "uint8", "int32", "float32")
@@ -40,7 +40,7 @@ COMPILED = [
 class Case:
     """One call of an attack: all that a rule can depend on."""
 
-    attack: attacks.Attack
+    attack: pgd.Attack
     channels: int
     policy: str
     compiled: bool
@@ -94,11 +94,11 @@ def any_attack(draw):
     kind = draw(st.sampled_from((la.FGSM, la.PGD, la.RandomNoise, la.APGD, la.Square)))
     options = {}
     if kind in (la.FGSM, la.PGD, la.APGD):
-        options["norm"] = draw(st.sampled_from(norms.NORMS))
+        options["norm"] = draw(st.sampled_from(balls.NORMS))
     high = 10.0 if options.get("norm") == "l2" else 1.0
     options["eps"] = draw(st.sampled_from((0.0, 1 / 255, 0.1, 0.7, high)) | st.floats(0, high))
     if kind in (la.PGD, la.APGD):
-        options |= {"steps": draw(st.integers(1, 4)), "loss": draw(st.sampled_from(objectives.LOSSES))}
+        options |= {"steps": draw(st.integers(1, 4)), "loss": draw(st.sampled_from(losses.LOSSES))}
     if kind is la.PGD:
         options |= {
             "step_size": draw(st.none() | st.floats(0, high, exclude_min=True)),
@@ -216,7 +216,7 @@ def test_4_no_budget_or_no_mask_returns_the_input(case, empty, tiny_model):
 
 
 @given(case=cases(attack=st.builds(la.FGSM, eps=st.sampled_from((0.0, 0.1, 1.0)) | st.floats(0, 1),
-                                   norm=st.sampled_from(norms.NORMS)), compiled=False),
+                                   norm=st.sampled_from(balls.NORMS)), compiled=False),
        keep=st.sampled_from(("best", "last")))  # fmt: skip
 def test_5_one_step_of_pgd_is_fgsm(case, keep, tiny_model):
     model, eps, norm = tiny_model(case.channels, case.policy), case.attack.eps, case.attack.norm
@@ -249,7 +249,7 @@ def softmax_regression(weights, shape, policy="float32"):
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), eps=st.floats(0.01, 0.5), targeted=st.booleans(),
-       norm=st.sampled_from(norms.NORMS), momentum=st.sampled_from((0.0, 0.5, 1.0)))  # fmt: skip
+       norm=st.sampled_from(balls.NORMS), momentum=st.sampled_from((0.0, 0.5, 1.0)))  # fmt: skip
 def test_pgd_is_the_papers_equation(seed, steps, eps, targeted, norm, momentum):
     rng = np.random.default_rng(seed)
     image, mask = rng.random((4, 5, 6, 1), "float32"), rng.random((4, 5, 6, 1)) < 0.5
@@ -346,11 +346,9 @@ RANKS = st.lists(st.tuples(st.booleans(), st.sampled_from((-1.0, 0.0, 2.0)), st.
 @given(points=RANKS)
 def test_8_fooled_comes_before_loss(points):
     """A run through points of one image: whether it fools, its loss, whether it is a candidate at all."""
-    best = attacks.Point(tf.constant([[[[-1.0]]]]), tf.constant([-np.inf]), tf.constant([False]), tf.constant([False]))
+    best = pgd.Point(tf.constant([[[[-1.0]]]]), tf.constant([-np.inf]), tf.constant([False]), tf.constant([False]))
     for k, (fooled, loss, eligible) in enumerate(points):
-        best = attacks.better(
-            best, tf.fill((1, 1, 1, 1), float(k)), tf.constant([loss]), tf.constant([fooled]), eligible
-        )
+        best = pgd.better(best, tf.fill((1, 1, 1, 1), float(k)), tf.constant([loss]), tf.constant([fooled]), eligible)
     candidates = [point for point in points if point[2]]
     if candidates:  # the first of the best
         assert float(best.image[0, 0, 0, 0]) == points.index(max(candidates))
@@ -495,7 +493,7 @@ def test_10_a_pixel_stays_in_a_step_without_a_finite_gradient_whatever_its_momen
         lost = rng.random(image.shape) < 0.3
         gradient = np.where(lost, rng.choice([np.nan, np.inf, -np.inf], lost.shape), rng.normal(size=lost.shape))
         loss = tf.fill([4], float(k))  # it always grows, or APGD would go back to where it was highest
-        seen = objectives.Response(loss, label > 0, loss, tf.constant(gradient, tf.float32))
+        seen = losses.Response(loss, label > 0, loss, tf.constant(gradient, tf.float32))
         x = moving["x"].numpy()
         moving = moving | attack.move(fixed, moving | {"k": tf.constant(k)}, seen)[1]
         x_next = moving["x"].numpy()
@@ -507,9 +505,7 @@ def test_10_an_image_stays_flagged_when_a_later_restart_is_fine():
     image, label = np.full((40, 5, 6, 1), 0.5, "float32"), np.arange(40) % 3
     image[:, 2, 3] = 1.0  # half of the random starts leave this pixel at 1, where its gradient is infinite
     index, mask = tf.range(40), tf.ones(image.shape, tf.bool)
-    starts = [
-        norms.random_point(tf.constant(image), mask, 0.1, attacks.image_key(0, index, r)).numpy() for r in range(2)
-    ]
+    starts = [balls.random_point(tf.constant(image), mask, 0.1, pgd.image_key(0, index, r)).numpy() for r in range(2)]
     at_one = [(x == 1).any(axis=(1, 2, 3)) for x in starts]
     assert (at_one[0] & ~at_one[1]).any()
     attack, model = la.PGD(eps=0.1, steps=1, restarts=2), square_root_model(5, 6)
@@ -644,7 +640,7 @@ def test_a_target_of_ones_own_and_all_targets_in_turn_exclude_each_other(tiny_mo
 
 def test_a_random_start_fills_the_ball():
     image, mask = tf.fill((50, 8, 8, 1), 0.5), tf.ones((50, 8, 8, 1), tf.bool)
-    change = norms.random_point(image, mask, 0.2, attacks.image_key(0, tf.range(50), 0)).numpy() - 0.5
+    change = balls.random_point(image, mask, 0.2, pgd.image_key(0, tf.range(50), 0)).numpy() - 0.5
     assert change.min() < -0.19 and change.max() > 0.19 and abs(change.mean()) < 0.01
     np.testing.assert_allclose(change.std(), 0.2 / np.sqrt(3), rtol=0.05)
 
@@ -660,16 +656,16 @@ def test_cut_share_counts_the_masks_steps_that_leave_the_range():
     gradient = np.repeat(np.float32([-1, 1, 1, 1]).reshape(1, 2, 2, 1), 3, axis=-1)  # the first and the third leave
     masks = {"all": [1, 1, 1, 1], "first half": [1, 1, 0, 0], "last": [0, 0, 0, 1], "none": [0, 0, 0, 0]}
     shares = {
-        name: float(norms.cut_share(x + gradient, x, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)), 0.1)[0])
+        name: float(balls.cut_share(x + gradient, x, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)), 0.1)[0])
         for name, mask in masks.items()
     }
     assert shares == {"all": 0.5, "first half": 0.5, "last": 0.0, "none": 0.0}
 
 
-@pytest.mark.parametrize("norm", norms.NORMS)
+@pytest.mark.parametrize("norm", balls.NORMS)
 def test_what_the_budget_alone_cuts_is_not_counted(norm):
     x, mask = np.full((1, 2, 2, 1), 0.15, np.float32), tf.ones((1, 2, 2, 1), tf.bool)
-    assert float(norms.cut_share(x - 0.4, x, mask, 0.1, norm)[0]) == 0.0
+    assert float(balls.cut_share(x - 0.4, x, mask, 0.1, norm)[0]) == 0.0
 
 
 def test_a_model_that_cuts_the_gradient_off_is_refused_by_name():

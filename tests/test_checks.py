@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf.attacks import norms, objectives
+from locadv_tf.attacks import balls, losses
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((4, 6, 5, 3), "float32")
@@ -78,8 +78,8 @@ def no_work(monkeypatch):
         raise AssertionError("work before the input was checked")
 
     for name in ("respond", "respond_with_gradient"):
-        monkeypatch.setattr(objectives, name, work)
-    monkeypatch.setattr(norms, "random_point", work)
+        monkeypatch.setattr(losses, name, work)
+    monkeypatch.setattr(balls, "random_point", work)
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

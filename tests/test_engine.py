@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.attacks import attacks
+from locadv_tf.attacks import pgd
 from locadv_tf.data.batches import batches
 from locadv_tf.engine import engine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ensemble(attacks.Attack):
+class Ensemble(pgd.Attack):
     """Any attacks, one after the other."""
 
     members: tuple = ()

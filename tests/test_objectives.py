@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locadv_tf.attacks import objectives
+from locadv_tf.attacks import losses
 
 TWO_OR_MORE, THREE_OR_MORE, FOUR_OR_MORE = (st.integers(low, 6) for low in (2, 3, 4))
 
@@ -38,8 +38,8 @@ def loop_dlr(z, y, t=None):
 @given(case=some_logits())
 def test_margin_is_carlini_and_wagners(case):
     logits, label, aim = case
-    away = objectives.margin(logits, label).numpy()
-    towards = objectives.margin(logits, label, aim).numpy()
+    away = losses.margin(logits, label).numpy()
+    towards = losses.margin(logits, label, aim).numpy()
     np.testing.assert_allclose(away, [loop_margin(z, y) for z, y in zip(logits, label, strict=True)], rtol=1e-6)
     np.testing.assert_allclose(towards, [-loop_margin(z, t) for z, t in zip(logits, aim, strict=True)], rtol=1e-6)
 
@@ -47,7 +47,7 @@ def test_margin_is_carlini_and_wagners(case):
 @given(case=some_logits(FOUR_OR_MORE))
 def test_dlr_is_croce_and_heins(case):
     logits, label, aim = case
-    away, towards = objectives.dlr(logits, label).numpy(), objectives.dlr(logits, label, aim).numpy()
+    away, towards = losses.dlr(logits, label).numpy(), losses.dlr(logits, label, aim).numpy()
     np.testing.assert_allclose(away, [loop_dlr(z, y) for z, y in zip(logits, label, strict=True)], rtol=1e-4)
     pairs = list(zip(logits, label, aim, strict=True))
     np.testing.assert_allclose(towards, [loop_dlr(*each) for each in pairs], rtol=1e-4)
@@ -59,16 +59,16 @@ def test_dlr_is_blind_to_the_logits_scale_and_place_where_cross_entropy_is_not(c
     logits = logits / np.abs(logits).max() + np.arange(logits.shape[1], dtype="float32")  # no ties
     moved = np.float32(factor) * logits + np.float32(shift)
     for towards in (None, aim):
-        expected = objectives.dlr(logits, label, towards)
-        np.testing.assert_allclose(objectives.dlr(moved, label, towards), expected, rtol=1e-3, atol=1e-4)
-    losses = [tf.nn.sparse_softmax_cross_entropy_with_logits(label, z).numpy() for z in (logits, moved)]
-    assert (np.abs(losses[1] - losses[0]) > 1e-3).any()
+        expected = losses.dlr(logits, label, towards)
+        np.testing.assert_allclose(losses.dlr(moved, label, towards), expected, rtol=1e-3, atol=1e-4)
+    values = [tf.nn.sparse_softmax_cross_entropy_with_logits(label, z).numpy() for z in (logits, moved)]
+    assert (np.abs(values[1] - values[0]) > 1e-3).any()
 
 
 @given(case=some_logits(THREE_OR_MORE))
 def test_untargeted_dlr_is_positive_where_the_model_errs_and_never_below_minus_1(case):
     logits, label, _ = case
-    dlr, margin = objectives.dlr(logits, label).numpy(), objectives.margin(logits, label).numpy()
+    dlr, margin = losses.dlr(logits, label).numpy(), losses.margin(logits, label).numpy()
     np.testing.assert_array_equal(np.sign(dlr), np.sign(margin))
     assert dlr.min() >= -1 - 1e-6
 
@@ -78,20 +78,20 @@ def test_dlr_of_too_few_classes_is_refused_and_margin_named(classes, aimed, need
     logits, label = tf.zeros((2, classes)), tf.constant([0, 1], tf.int64)
     aim = 1 - label if aimed else None
     with pytest.raises(ValueError, match=f"needs {needed} classes.*the model has {classes}; use loss='margin'"):
-        objectives.dlr(logits, label, aim)
-    assert objectives.margin(logits, label, aim).shape == 2
+        losses.dlr(logits, label, aim)
+    assert losses.margin(logits, label, aim).shape == 2
 
 
 @given(case=some_logits())
 def test_likely_wrong_goes_through_all_wrong_classes_the_largest_logit_first(case):
     logits, label, _ = case
     ranks = range(logits.shape[1] - 1)
-    found = np.stack([objectives.likely_wrong(logits, label, rank).numpy() for rank in ranks], axis=1)
+    found = np.stack([losses.likely_wrong(logits, label, rank).numpy() for rank in ranks], axis=1)
     for z, y, classes in zip(logits, label, found, strict=True):
         wrong = [i for i in range(len(z)) if i != y]
         assert classes.tolist() == sorted(wrong, key=lambda i: (-z[i], i))
     each = np.arange(len(label)) % len(ranks)  # a rank for each image, as in the engine
-    np.testing.assert_array_equal(objectives.likely_wrong(logits, label, each), found[np.arange(len(label)), each])
+    np.testing.assert_array_equal(losses.likely_wrong(logits, label, each), found[np.arange(len(label)), each])
 
 
 # The response of a model; here the image is the logits
@@ -102,12 +102,12 @@ def logits_themselves(x, training):
     return x[:, 0, 0, :]
 
 
-@given(case=some_logits(FOUR_OR_MORE), climb=st.sampled_from(objectives.LOSSES), targeted=st.booleans(),
+@given(case=some_logits(FOUR_OR_MORE), climb=st.sampled_from(losses.LOSSES), targeted=st.booleans(),
        aimed=st.booleans())  # fmt: skip
 def test_a_response_judges_by_cross_entropy_and_climbs_what_it_is_told(case, climb, targeted, aimed):
     logits, label, other = case
     target, aim = (other if targeted else None), (np.roll(other, 1) if aimed else None)
-    seen = objectives.respond_with_gradient(
+    seen = losses.respond_with_gradient(
         logits_themselves, tf.constant(logits[:, None, None]), tf.constant(label), target, climb=climb, aim=aim
     )
     z = logits.astype("float64")
@@ -128,10 +128,10 @@ def test_a_response_judges_by_cross_entropy_and_climbs_what_it_is_told(case, cli
         gradient = (share - np.eye(logits.shape[1])[label if towards is None else towards]) * (
             1 if towards is None else -1
         )
-        scaled = objectives.GRADIENT_SCALE * gradient[:, None, None]
+        scaled = losses.GRADIENT_SCALE * gradient[:, None, None]
         np.testing.assert_allclose(seen.gradient, scaled, rtol=1e-3, atol=1e-2)
     else:
-        value = getattr(objectives, climb)(logits, label, towards)
+        value = getattr(losses, climb)(logits, label, towards)
     np.testing.assert_allclose(seen.value, value, rtol=1e-3, atol=1e-5)
 
 
@@ -159,8 +159,8 @@ def test_9_gradients_survive_float16(climb, weight, bias):
         conv, flat = layers.Conv2D(1, 1, dtype=policy), layers.Flatten(dtype=policy)
         model = keras.Sequential([keras.Input((6, 6, 1)), conv, flat, layers.Dense(3, dtype="float32")])
         model.set_weights(weights)
-        gradient = objectives.respond_with_gradient(model, tf.constant(image), label, climb=climb).gradient.numpy()
-        assert np.abs(gradient).max() / objectives.GRADIENT_SCALE < 3e-8
+        gradient = losses.respond_with_gradient(model, tf.constant(image), label, climb=climb).gradient.numpy()
+        assert np.abs(gradient).max() / losses.GRADIENT_SCALE < 3e-8
         signs[policy] = np.sign(gradient)
     assert (signs["float32"] == -1).all()
     np.testing.assert_array_equal(signs["mixed_float16"], signs["float32"])
@@ -169,4 +169,4 @@ def test_9_gradients_survive_float16(climb, weight, bias):
 def test_a_point_whose_logits_are_not_numbers_fools_but_hits_no_target():
     x = tf.fill((2, 1, 1, 3), np.float32("nan"))
     label = tf.constant([0, 1], tf.int64)  # class 0 is what argmax makes of NaN
-    assert objectives.respond(logits_themselves, x, label).fooled.numpy().all()
+    assert losses.respond(logits_themselves, x, label).fooled.numpy().all()

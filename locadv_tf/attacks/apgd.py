@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import norms, objectives
-from locadv_tf.attacks.attacks import Attack
+from locadv_tf.attacks import balls, losses
+from locadv_tf.attacks.pgd import Attack
 
 RHO = ALPHA = 0.75
 
@@ -53,9 +53,9 @@ class APGD(Attack):
     random_start = True
 
     def __post_init__(self):
-        validation.choice(self.norm, norms.NORMS, name="norm")
+        validation.choice(self.norm, balls.NORMS, name="norm")
         super().__post_init__()
-        validation.choice(self.loss, objectives.LOSSES, name="loss")
+        validation.choice(self.loss, losses.LOSSES, name="loss")
         for name, low in (("steps", 1), ("restarts", 1), ("targets", 0)):
             validation.count(getattr(self, name), name=name, low=low)
 
@@ -97,7 +97,7 @@ class APGD(Attack):
         if self.targets:
             logits = model(fixed["image"], training=False)
             self.check_classes(logits.shape[-1])  # in a graph nobody has asked yet
-            memory["aim"] = objectives.likely_wrong(logits, label, restart % self.targets)
+            memory["aim"] = losses.likely_wrong(logits, label, restart % self.targets)
         return memory
 
     def move(self, fixed, moving, seen):
@@ -132,14 +132,14 @@ class APGD(Attack):
 
         # The step (equation 3), the first one without a last move.
         image, mask, eps = fixed["image"], fixed["mask"], fixed["eps"]
-        raw = x + m["eta"] * norms.direction(gradient, mask, self.norm)
-        z = norms.project(raw, image, mask, eps, self.norm)
+        raw = x + m["eta"] * balls.direction(gradient, mask, self.norm)
+        z = balls.project(raw, image, mask, eps, self.norm)
         alpha = tf.where(first, 1.0, ALPHA)
         alpha = _each(alpha) if alpha.shape.rank else alpha
         x_next = x + alpha * (z - x) + (1.0 - alpha) * (x - m["previous"])
         x_next = tf.where(tf.math.is_finite(gradient), x_next, x)  # a pixel without a finite gradient stays
         m["previous"] = x
-        return raw, m | {"x": norms.project(x_next, image, mask, eps, self.norm)}
+        return raw, m | {"x": balls.project(x_next, image, mask, eps, self.norm)}
 
 
 def _share_of(steps, share):

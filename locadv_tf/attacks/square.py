@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import norms
-from locadv_tf.attacks.attacks import Attack
+from locadv_tf.attacks import balls
+from locadv_tf.attacks.pgd import Attack
 from locadv_tf.attacks.randomness import fold_in, uniform
 
 # After these shares of all queries the squares' area is halved (appendix A of the paper).
@@ -77,13 +77,13 @@ class Square(Attack):
         window = square(mask, self._share(k, fixed["steps"]), key)
         signs = tf.sign(uniform((n, 1, 1, channels), fold_in(key, 1)) - 0.5)
         # A query must not be spent on the point that is there already: then the other signs. (The paper draws anew.)
-        moved = norms.project(tf.where(window, image + eps * signs, top), image, mask, eps)
+        moved = balls.project(tf.where(window, image + eps * signs, top), image, mask, eps)
         idle = tf.reduce_all(moved == top, axis=(1, 2, 3), keepdims=True)
         squares = tf.where(window, image + eps * tf.where(idle, -signs, signs), top)
         stripes = image + eps * tf.sign(uniform((n, 1, width, channels), fold_in(key, 2)) - 0.5)
         stripes = tf.broadcast_to(stripes, (n, height, width, channels))
         raw = tf.where(tf.broadcast_to(k == 0, [n])[:, None, None, None], stripes, squares)
-        return raw, {"x": norms.project(raw, image, mask, eps), "top": top, "top_value": top_value}
+        return raw, {"x": balls.project(raw, image, mask, eps), "top": top, "top_value": top_value}
 
     def _share(self, k, steps):
         """The squares' area now, as a share of the mask's."""

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks.attacks import check_attack
+from locadv_tf.attacks.pgd import check_attack
 from locadv_tf.engine.engine import attack_stream, run_attack
 from locadv_tf.engine.progress import progress_bar
 

@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import objectives
-from locadv_tf.attacks.attacks import Point, better, check_attack, image_key, region_mask
+from locadv_tf.attacks import losses
+from locadv_tf.attacks.pgd import Point, better, check_attack, image_key, region_mask
 from locadv_tf.data.batches import batches, length, masks_or_ones
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.engine.spread import agree, copies, deal, devices, together
@@ -297,7 +297,7 @@ def _compiled(model, shape):
     """A model's verdicts and logits. They follow its weights; whatever else changes in it, `_fresh` must find."""
 
     def judge(x, label):
-        return objectives.respond(model, x, label)[:2]
+        return losses.respond(model, x, label)[:2]
 
     def logits(x):
         return model(x, training=False)

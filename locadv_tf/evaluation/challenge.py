@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from locadv_tf import validation
-from locadv_tf.attacks.attacks import PGD
+from locadv_tf.attacks.pgd import PGD
 from locadv_tf.data.composite import composite
 from locadv_tf.data.data import load_data
 from locadv_tf.evaluation.evaluation import mean_interval, paired_difference, share_interval, with_interval

@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from locadv_tf import validation
-from locadv_tf.attacks.attacks import Attack, eps_255
+from locadv_tf.attacks.pgd import Attack, eps_255
 from locadv_tf.data.batches import length
 from locadv_tf.engine.engine import attack_stream
 from locadv_tf.engine.progress import progress_bar

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import attacks, objectives
+from locadv_tf.attacks import losses, pgd
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.masks import SOURCES, background_mask, random
 from locadv_tf.engine.engine import run_attack
@@ -287,7 +287,7 @@ def gradient_energy(model, data, *, batch_size=128):
     energy = []  # float64: squares of small gradients underflow in float32
     for at in (slice(first, first + batch_size) for first in range(0, len(images), batch_size)):
         x, y = tf.constant(images[at]), tf.constant(labels[at])
-        gradient = objectives.respond_with_gradient(model, x, y).gradient
+        gradient = losses.respond_with_gradient(model, x, y).gradient
         energy.append(np.square(np.asarray(gradient, np.float64)))
     energy = np.concatenate(energy)
     total, inside = (part.sum(axis=(1, 2, 3)) for part in (energy, energy * masks))
@@ -310,7 +310,7 @@ def gradient_energy(model, data, *, batch_size=128):
 
 def right_without_attack(model, images, labels, *, batch_size=500):
     """Whether the model gets each image right, bool `(N,)`; arguments and errors as for `run_attack`."""
-    nothing = attacks.RandomNoise(eps=0.0)
+    nothing = pgd.RandomNoise(eps=0.0)
     result = run_attack(model, (images, labels), nothing, region="full", keep_images=False, batch_size=batch_size)
     return result.natural_correct
 

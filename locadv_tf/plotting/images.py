@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from locadv_tf.attacks.attacks import eps_255
+from locadv_tf.attacks.pgd import eps_255
 from locadv_tf.plotting.style import BLUE, ORANGE, RED, WIDTH, Picture, refuse_nothing, styles
 
 

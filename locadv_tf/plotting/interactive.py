@@ -12,7 +12,7 @@ import tensorflow as tf
 from IPython import get_ipython
 
 from locadv_tf import plotting, validation
-from locadv_tf.attacks.attacks import PGD
+from locadv_tf.attacks.pgd import PGD
 from locadv_tf.engine.engine import run_attack
 
 

@@ -13,7 +13,7 @@ from locadv_tf.reports import claims
 from locadv_tf.reports import collected
 from locadv_tf.reports import reports
 from locadv_tf.reports import tables
-from locadv_tf.attacks.attacks import eps_255
+from locadv_tf.attacks.pgd import eps_255
 from locadv_tf.evaluation.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
 from locadv_tf.evaluation.evaluation import mean_interval, with_interval
 from locadv_tf.plotting import Panel

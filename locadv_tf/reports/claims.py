@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from locadv_tf.attacks.attacks import eps_255
+from locadv_tf.attacks.pgd import eps_255
 from locadv_tf.evaluation.evaluation import paired_difference
 
 VERDICTS = ("supported", "not supported", "undecided")

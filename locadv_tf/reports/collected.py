@@ -9,7 +9,7 @@ import pandas as pd
 
 from locadv_tf.reports import claims
 from locadv_tf.reports import reports
-from locadv_tf.attacks.attacks import eps_255
+from locadv_tf.attacks.pgd import eps_255
 from locadv_tf.evaluation.evaluation import mean_interval
 
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks.attacks import PGD, check_attack, region_mask
+from locadv_tf.attacks.pgd import PGD, check_attack, region_mask
 from locadv_tf.data.batches import first_images, masks_or_ones
 from locadv_tf.training.training import LocalizedAdversarialTraining
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks.attacks import check_attack, region_mask
+from locadv_tf.attacks.pgd import check_attack, region_mask
 from locadv_tf.attacks.randomness import fold_in
 from locadv_tf.data.batches import masks_or_ones
 

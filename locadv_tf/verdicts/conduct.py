@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from locadv_tf.attacks.attacks import eps_255
+from locadv_tf.attacks.pgd import eps_255
 from locadv_tf.evaluation.evaluation import share_interval, with_interval
 from locadv_tf.verdicts.knobs import at_eps
 from locadv_tf.verdicts.outcomes import NO_KNOB, judged, percent, skipped

@@ -16,8 +16,8 @@ import tensorflow as tf
 from statsmodels.stats.proportion import binom_test
 
 from locadv_tf import validation
-from locadv_tf.attacks import norms, objectives
-from locadv_tf.attacks.attacks import FGSM, PGD, Attack, image_key, region_mask
+from locadv_tf.attacks import balls, losses
+from locadv_tf.attacks.pgd import FGSM, PGD, Attack, image_key, region_mask
 from locadv_tf.attacks.randomness import uniform
 from locadv_tf.attacks.square import Square
 from locadv_tf.data.batches import to_arrays
@@ -165,13 +165,13 @@ class Evidence:
 
     def _gradient(self, model):
         climb, found = getattr(self.attack, "loss", "cross-entropy"), []
-        climb = climb if climb in objectives.LOSSES else "cross-entropy"
+        climb = climb if climb in losses.LOSSES else "cross-entropy"
         for image, label in zip(*(_slices(part, self.batch_size) for part in (self.image, self.label)), strict=True):
             x = tf.constant(image)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(x)
-                value = objectives.respond(model, x, tf.constant(label), climb=climb).value
-                total = objectives.GRADIENT_SCALE * tf.reduce_sum(value)
+                value = losses.respond(model, x, tf.constant(label), climb=climb).value
+                total = losses.GRADIENT_SCALE * tf.reduce_sum(value)
             gradient = tape.gradient(total, x)
             if gradient is None:
                 return None
@@ -183,8 +183,8 @@ class Evidence:
         """Random noise of the attack's budget: each pixel ±eps (L2: a random direction, all of the length)."""
         image, mask = tf.constant(self.image), tf.constant(self.mask)
         key = image_key(self.seed, tf.range(len(self)), 0)
-        way = norms.direction(uniform(tf.shape(image), key) - 0.5, mask, self.norm)
-        return norms.project(image + self.eps * way, image, mask, self.eps, self.norm).numpy()
+        way = balls.direction(uniform(tf.shape(image), key) - 0.5, mask, self.norm)
+        return balls.project(image + self.eps * way, image, mask, self.eps, self.norm).numpy()
 
 
 def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
@@ -198,7 +198,7 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
     validation.choice(region, validation.REGIONS, name="region")
     validation.seed(seed)
     validation.count(batch_size, name="batch_size")
-    norm = validation.choice(knob(attack, "norm") or "linf", norms.NORMS, name="norm")
+    norm = validation.choice(knob(attack, "norm") or "linf", balls.NORMS, name="norm")
     eps = knob(attack, "eps") if eps is None else eps
     if eps is None:
         raise ValueError("the attack carries no eps; expected eps=, the budget that is claimed.")

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf.attacks import norms
-from locadv_tf.attacks.attacks import image_key
+from locadv_tf.attacks import balls
+from locadv_tf.attacks.pgd import image_key
 from locadv_tf.attacks.randomness import uniform
 
 DRAWS = 64  # random points per image, of which one becomes the planted one
@@ -66,8 +66,8 @@ def plant(model, image, mask, *, eps, norm, seed):
 
     def surface(draw):  # a number, or one per image: the points are drawn anew rather than kept
         coins = uniform(tf.shape(image), image_key(seed, tf.range(len(image)), draw)) - 0.5
-        way = norms.direction(coins, tf.constant(mask), norm)
-        return norms.project(image + eps * way, tf.constant(image), tf.constant(mask), eps, norm)
+        way = balls.direction(coins, tf.constant(mask), norm)
+        return balls.project(image + eps * way, tf.constant(image), tf.constant(mask), eps, norm)
 
     see = tf.function(lambda draw: model(surface(draw), training=False), autograph=False)
     seen = [*map(see, tf.range(DRAWS)), model(image, training=False)]

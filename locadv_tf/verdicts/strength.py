@@ -11,8 +11,8 @@ import itertools
 
 import numpy as np
 
-from locadv_tf.attacks.attacks import FGSM, PGD, Attack
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
+from locadv_tf.attacks.pgd import FGSM, PGD, Attack
 from locadv_tf.engine.engine import run_attack
 from locadv_tf.verdicts.evidence import LEVEL, QUERIES, call, compare, p_at_least
 from locadv_tf.verdicts.knobs import at_eps, knob, longer, uses_gradient

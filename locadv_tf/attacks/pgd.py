@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import norms, objectives
+from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.randomness import fold_in, uniform
 
 
@@ -101,7 +101,7 @@ class Attack:
                     f"targets={member.targets}, the model has {num_classes} classes; expected at most "
                     f"{num_classes - 1} targets."
                 )
-            objectives.check_classes(member.loss, num_classes, aimed=targeted or member.targets > 0)
+            losses.check_classes(member.loss, num_classes, aimed=targeted or member.targets > 0)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, model, image, label, *, mask=None, seed=0, target=None):
@@ -202,18 +202,18 @@ class Attack:
             best = better(best, moving["x"], seen.loss, seen.fooled, eligible=k > 0)  # the start is no candidate
         raw, moved = self.move(fixed, moving, seen)
         if "cut" in moving:
-            moved["cut"] = moving["cut"] + norms.cut_share(raw, fixed["image"], fixed["mask"], fixed["eps"], self.norm)
+            moved["cut"] = moving["cut"] + balls.cut_share(raw, fixed["image"], fixed["mask"], fixed["eps"], self.norm)
         return moving | moved | {"k": k + 1, "best": best}
 
     def look(self, model, fixed, moving):
         """What the model says at the point `x`, an `objectives.Response`."""
-        ask = objectives.respond_with_gradient if self.uses_gradient else objectives.respond
+        ask = losses.respond_with_gradient if self.uses_gradient else losses.respond
         options = {"climb": self.loss, "aim": moving.get("aim")}
         return ask(model, moving["x"], fixed["label"], fixed.get("target"), **options)
 
     def judge(self, model, fixed, moving):
         """The best `Point`, the last one included, which has had no look yet."""
-        last = objectives.respond(model, moving["x"], fixed["label"], fixed.get("target"))
+        last = losses.respond(model, moving["x"], fixed["label"], fixed.get("target"))
         return better(moving["best"], moving["x"], last.loss, last.fooled)
 
     # What makes an attack: how far it steps, where it starts, what it remembers, how it moves.
@@ -224,7 +224,7 @@ class Attack:
 
     def start(self, fixed):
         """A random start point, `(N, H, W, C)`."""
-        return norms.random_point(fixed["image"], fixed["mask"], fixed["eps"], fixed["key"], self.norm)
+        return balls.random_point(fixed["image"], fixed["mask"], fixed["eps"], fixed["key"], self.norm)
 
     def remember(self, model, fixed, restart, x):
         """What the method remembers from step to step: a dictionary of tensors with an entry per image."""
@@ -277,9 +277,9 @@ class PGD(Attack):
     momentum: float = 0.0
 
     def __post_init__(self):
-        validation.choice(self.norm, norms.NORMS, name="norm")
+        validation.choice(self.norm, balls.NORMS, name="norm")
         super().__post_init__()
-        validation.choice(self.loss, objectives.LOSSES, name="loss")
+        validation.choice(self.loss, losses.LOSSES, name="loss")
         validation.fraction(self.momentum, name="momentum")
         validation.count(self.steps, name="steps")
         validation.count(self.restarts, name="restarts")
@@ -319,8 +319,8 @@ class PGD(Attack):
             length = tf.reduce_sum(tf.abs(inside), axis=[1, 2, 3], keepdims=True)
             memory["velocity"] = self.momentum * moving["velocity"] + tf.math.divide_no_nan(inside, length)
             gradient = tf.where(finite, memory["velocity"], gradient)  # a pixel without a finite gradient stays
-        raw = moving["x"] + fixed["alpha"] * norms.direction(gradient, mask, self.norm)
-        return raw, memory | {"x": norms.project(raw, fixed["image"], mask, fixed["eps"], self.norm)}
+        raw = moving["x"] + fixed["alpha"] * balls.direction(gradient, mask, self.norm)
+        return raw, memory | {"x": balls.project(raw, fixed["image"], mask, fixed["eps"], self.norm)}
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -348,7 +348,7 @@ class FGSM(Attack):
     keep = "last"  # its one point is the best and the last
 
     def __post_init__(self):
-        validation.choice(self.norm, norms.NORMS, name="norm")
+        validation.choice(self.norm, balls.NORMS, name="norm")
         super().__post_init__()
 
     @property
@@ -409,7 +409,7 @@ class RandomNoise(Attack):
     def start(self, fixed):
         image = fixed["image"]
         coins = tf.sign(uniform(tf.shape(image), fixed["key"]) - 0.5)
-        return norms.project(image + fixed["eps"] * coins, image, fixed["mask"], fixed["eps"])
+        return balls.project(image + fixed["eps"] * coins, image, fixed["mask"], fixed["eps"])
 
 
 def check_attack(attack):
