@@ -15,7 +15,7 @@ from locadv_tf.attacks.pgd import FGSM, PGD, RandomNoise, region_mask
 from locadv_tf.attacks.square import Square
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
-from locadv_tf.data.data import class_names, load_data
+from locadv_tf.data.load import class_names, load_data
 from locadv_tf.device import describe_device, grow_gpu_memory
 from locadv_tf.engine.bisection import smallest_eps
 from locadv_tf.engine.engine import AttackResult, run_attack

@@ -16,7 +16,7 @@ from locadv_tf.attacks.pgd import PGD
 from locadv_tf.course import course, grader
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
-from locadv_tf.data.data import class_names, load_data
+from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
 from locadv_tf.reports import challenge_report, colab, collected, reports, sweeps

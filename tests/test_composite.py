@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locadv_tf.data import reading
+from locadv_tf.data import sources
 from locadv_tf.data.composite import MARGIN, SIDE, TEXTURES, Composite, composite, place, textures
 
 
@@ -48,7 +48,7 @@ def test_the_mask_is_exactly_the_digit():
     changed = one.background_labels != other.background_labels
     differs = (one.images != other.images).any(axis=-1)
     assert differs[changed][one.masks[changed, ..., 0] == 1].mean() > 0.7  # two patterns may agree by chance
-    grey, labels, _ = reading.read_images("digits", "test")
+    grey, labels, _ = sources.read_images("digits", "test")
     np.testing.assert_array_equal((one.masks == 0).sum(axis=(1, 2, 3)), (grey > 127).sum(axis=(1, 2, 3)))
     np.testing.assert_array_equal(one.labels, labels)
 
@@ -104,7 +104,7 @@ def test_seeds_splits_and_limit():
     assert len(composite("test", limit=10_000).labels) == 400
     # No digit is in two splits: the splits of "digits" are disjoint, and the copies stay within theirs.
     train = composite("train")
-    np.testing.assert_array_equal(train.labels, np.tile(reading.read_images("digits", "train")[1], 8))
+    np.testing.assert_array_equal(train.labels, np.tile(sources.read_images("digits", "train")[1], 8))
 
 
 @pytest.mark.parametrize("background", [0, 7])
@@ -169,11 +169,11 @@ def test_mnist_on_cifar10(tfds_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
     shown = composite("validation[:300]", correlation=1, digits="mnist", backgrounds="cifar10")
     assert isinstance(shown, Composite)
-    grey, labels, _ = reading.read_images("mnist", "validation[:300]")
+    grey, labels, _ = sources.read_images("mnist", "validation[:300]")
     np.testing.assert_array_equal(shown.labels, labels)
     np.testing.assert_array_equal((shown.masks == 0).sum(axis=(1, 2, 3)), (grey > 127).sum(axis=(1, 2, 3)))
     # Each background is an image of the right class of CIFAR-10's validation split, untouched outside the digit.
-    pool, classes, _ = reading.read_images("cifar10", "validation")
+    pool, classes, _ = sources.read_images("cifar10", "validation")
     for image, mask, background in list(zip(shown.images, shown.masks, shown.background_labels, strict=True))[:20]:
         of_class = pool[classes == background]
         assert ((of_class == image) | (mask == 0)).all(axis=(1, 2, 3)).any()

@@ -18,7 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.data import data, mask_cache, reading
+from locadv_tf.data import cache, load, sources
 from locadv_tf.data.composite import composite
 
 
@@ -167,10 +167,10 @@ def test_slices_are_those_of_numpy(size, draw):
     text = f"test[{'' if start is None else start}:{'' if stop is None else stop}]"
     expected = np.arange(size)[start:stop]
     if len(expected):
-        assert reading.resolve_split(text, {"test": size}) == ("test", expected[0], expected[-1] + 1)
+        assert sources.resolve_split(text, {"test": size}) == ("test", expected[0], expected[-1] + 1)
     else:
         with pytest.raises(ValueError, match="holds none of"):
-            reading.resolve_split(text, {"test": size})
+            sources.resolve_split(text, {"test": size})
 
 
 @given(st.integers(1, 2000), st.integers(-100, 100), st.integers(-100, 100))
@@ -187,7 +187,7 @@ def test_percentages_are_those_of_tfds(size, start, stop):
     (theirs,) = tfds.core.ReadInstruction.from_spec(text).to_absolute({"train": split})
     begin, end = theirs.from_ or 0, size if theirs.to is None else theirs.to
     assume(begin < end)
-    assert reading.resolve_split(text, {"train": size}) == ("train", begin, end)
+    assert sources.resolve_split(text, {"train": size}) == ("train", begin, end)
 
 
 @settings(max_examples=8)
@@ -200,15 +200,15 @@ def test_a_slice_equals_the_slice_of_the_whole(digits_test, start, n):
 @given(st.integers(1, 500), st.integers(0, 2**32))
 def test_limit_is_a_run_of_neighbours(limit, seed):
     size = 200
-    part, start, stop = reading.resolve_split("test", {"test": size}, limit=limit, seed=seed)
+    part, start, stop = sources.resolve_split("test", {"test": size}, limit=limit, seed=seed)
     assert part == "test" and 0 <= start < stop <= size and stop - start == min(limit, size)
-    assert reading.resolve_split("test", {"test": size}, limit=limit, seed=seed) == (part, start, stop)
-    inner = reading.resolve_split("test[50:100]", {"test": size}, limit=limit, seed=seed)
+    assert sources.resolve_split("test", {"test": size}, limit=limit, seed=seed) == (part, start, stop)
+    inner = sources.resolve_split("test[50:100]", {"test": size}, limit=limit, seed=seed)
     assert inner[1] >= 50 and inner[2] <= 100
 
 
 def test_seeds_draw_different_subsets():
-    starts = {reading.resolve_split("train", {"train": 54_000}, limit=4000, seed=seed)[1] for seed in range(20)}
+    starts = {sources.resolve_split("train", {"train": 54_000}, limit=4000, seed=seed)[1] for seed in range(20)}
     assert len(starts) == 20 and min(starts) < 10_000 and max(starts) > 40_000
     one, other = (la.to_arrays(la.load_data("digits", limit=100, seed=seed)) for seed in (0, 1))
     assert one[0].shape == (100, 28, 28, 1) and not np.array_equal(one[0], other[0])
@@ -218,10 +218,10 @@ def test_seeds_draw_different_subsets():
 
 
 def test_splits_that_tfds_lacks_are_carved(toy_dir):
-    assert reading.split_sizes("toy_images") == {"train": 48, "validation": 6, "test": 6}
-    assert reading.split_sizes("toy_full") == {"train": 20, "validation": 10, "test": 5}
+    assert sources.split_sizes("toy_images") == {"train": 48, "validation": 6, "test": 6}
+    assert sources.split_sizes("toy_full") == {"train": 20, "validation": 10, "test": 5}
     for name, expected in (("toy_images", range(60)), ("toy_full", range(35))):
-        pixels = [la.to_arrays(la.load_data(name, split, mask="full"))[0][:, 0, 0, 0] for split in reading.SPLITS]
+        pixels = [la.to_arrays(la.load_data(name, split, mask="full"))[0][:, 0, 0, 0] for split in sources.SPLITS]
         numbers = np.rint(255 * np.concatenate(pixels)).astype(int)
         assert sorted(numbers) == list(expected)  # nothing lost, nothing twice
     validation = la.to_arrays(la.load_data("toy_full", "validation", mask="full"))[0]
@@ -233,9 +233,9 @@ def test_splits_that_tfds_lacks_are_carved(toy_dir):
 def test_a_slice_across_files_equals_the_slice_of_the_whole(toys, start, n):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(toys))
-        whole = reading.read_images("toy_images", "train")[:2]
+        whole = sources.read_images("toy_images", "train")[:2]
         stop = min(start + n, 48)
-        part = reading.read_images("toy_images", f"train[{start}:{stop}]")[:2]
+        part = sources.read_images("toy_images", f"train[{start}:{stop}]")[:2]
     assert same(part, [array[start:stop] for array in whole])
 
 
@@ -291,7 +291,7 @@ def test_oxford_iiit_pet_has_its_own_masks(tmp_path):
         )
 
     with tfds.testing.mock_data(as_dataset_fn=pets, data_dir=str(tmp_path)):
-        assert reading.split_sizes("oxford_iiit_pet", download=False) == {"train": 36, "validation": 4, "test": 4}
+        assert sources.split_sizes("oxford_iiit_pet", download=False) == {"train": 36, "validation": 4, "test": 4}
         images, labels, masks = la.to_arrays(la.load_data("oxford_iiit_pet", "test"))
         small = la.load_data("oxford_iiit_pet", "test", image_size=(40, 30), mask="ground_truth")
         assert la.to_arrays(small)[2].shape == (4, 40, 30, 1)
@@ -303,8 +303,8 @@ def test_oxford_iiit_pet_has_its_own_masks(tmp_path):
 def test_mnist_and_cifar10(tfds_dir, monkeypatch, capfd):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: pytest.fail("the network was asked"))
-    assert reading.split_sizes("mnist") == {"train": 54_000, "validation": 6000, "test": 10_000}
-    assert reading.split_sizes("cifar10") == {"train": 45_000, "validation": 5000, "test": 10_000}
+    assert sources.split_sizes("mnist") == {"train": 54_000, "validation": 6000, "test": 10_000}
+    assert sources.split_sizes("cifar10") == {"train": 45_000, "validation": 5000, "test": 10_000}
     images, labels, masks = la.to_arrays(la.load_data("mnist", limit=500))
     assert images.shape == (500, 28, 28, 1) and set(labels) == set(range(10))
     np.testing.assert_array_equal(masks, images <= np.float32(0.1))  # grey: "threshold"
@@ -324,7 +324,7 @@ def test_mnist_and_cifar10(tfds_dir, monkeypatch, capfd):
 
 
 def test_absent_data_is_one_line_within_seconds(empty_dir, monkeypatch):
-    monkeypatch.setattr(reading, "PROBE", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(sources, "PROBE", "http://127.0.0.1:9")  # nothing listens there
     start = time.perf_counter()
     with pytest.raises(ValueError) as error:
         la.load_data("mnist")
@@ -364,7 +364,7 @@ class Refusal(Answer):
 
 def test_a_network_that_never_answers_is_given_up(empty_dir, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the connection and says nothing
-        monkeypatch.setattr(reading, "PROBE", f"http://127.0.0.1:{mute.getsockname()[1]}")
+        monkeypatch.setattr(sources, "PROBE", f"http://127.0.0.1:{mute.getsockname()[1]}")
         start = time.perf_counter()
         with pytest.raises(ValueError, match="there is no network"):
             la.load_data("fashion_mnist")
@@ -375,7 +375,7 @@ def test_a_name_server_that_never_answers_is_given_up(monkeypatch):
     waiting = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: waiting.wait(20))
     start = time.perf_counter()
-    assert not reading._network_answers(seconds=0.3)
+    assert not sources._network_answers(seconds=0.3)
     assert time.perf_counter() - start < 2
     waiting.set()
 
@@ -383,23 +383,23 @@ def test_a_name_server_that_never_answers_is_given_up(monkeypatch):
 def test_any_answer_is_a_network(monkeypatch):
     for handler in (Answer, Refusal):
         with server(handler) as address:
-            monkeypatch.setattr(reading, "PROBE", address)
-            assert reading._network_answers()
+            monkeypatch.setattr(sources, "PROBE", address)
+            assert sources._network_answers()
 
 
 def test_a_proxy_is_honoured(monkeypatch):
-    monkeypatch.setattr(reading, "PROBE", "http://nowhere.invalid")
+    monkeypatch.setattr(sources, "PROBE", "http://nowhere.invalid")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert not reading._network_answers(seconds=2)
+    assert not sources._network_answers(seconds=2)
     with server(Answer) as address:
         monkeypatch.setenv("http_proxy", address)
-        assert reading._network_answers()
+        assert sources._network_answers()
 
 
 @pytest.mark.parametrize("name", ["mnist", "oxford_iiit_pet", "huggingface:mnist", "no_such_set"])
 def test_without_download_the_network_is_left_alone(empty_dir, monkeypatch, name):
-    monkeypatch.setattr(reading, "_network_answers", lambda: pytest.fail("the network was probed"))
+    monkeypatch.setattr(sources, "_network_answers", lambda: pytest.fail("the network was probed"))
     for call in ("getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, call, lambda *args, **kwargs: pytest.fail("the network was asked"))
     monkeypatch.setattr(socket.socket, "connect", lambda *args: pytest.fail("the network was asked"))
@@ -409,9 +409,9 @@ def test_without_download_the_network_is_left_alone(empty_dir, monkeypatch, name
 
 def test_a_download_that_works(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(reading, "_network_answers", lambda: True)
+    monkeypatch.setattr(sources, "_network_answers", lambda: True)
     assert len(la.load_data("toy_full", "test")) == 5
-    monkeypatch.setattr(reading, "_network_answers", lambda: pytest.fail("the data is there"))
+    monkeypatch.setattr(sources, "_network_answers", lambda: pytest.fail("the data is there"))
     assert len(la.load_data("toy_full", "test")) == 5
 
 
@@ -420,7 +420,7 @@ def test_a_download_that_fails(tmp_path, monkeypatch):
         raise ConnectionError("the host went away\nand here comes a page of text")
 
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(reading, "_network_answers", lambda: True)
+    monkeypatch.setattr(sources, "_network_answers", lambda: True)
     monkeypatch.setattr(ToyFull, "_split_generators", fail)
     with pytest.raises(
         ValueError, match=r"'toy_full' .*\(ConnectionError: .*the host went away\).*TFDS_DATA_DIR"
@@ -446,19 +446,19 @@ def test_masks_by_name_and_option():
 
 
 def test_random_masks_go_on_from_slice_to_slice(monkeypatch):
-    x, y, _ = reading.read_images("digits", "test[:3]")
+    x, y, _ = sources.read_images("digits", "test[:3]")
     x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
-    mine = data.background_masks("digits", "random", x, y, None, "threshold", 1, {})
+    mine = load.background_masks("digits", "random", x, y, None, "threshold", 1, {})
     areas = la.masks.threshold(x / np.float32(255))
     np.testing.assert_array_equal(mine, la.masks.random(areas, seed=1))
 
 
 def test_within_goes_from_slice_to_slice():
-    x, y, _ = reading.read_images("digits", "test[:3]")
+    x, y, _ = sources.read_images("digits", "test[:3]")
     x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
     areas = la.masks.threshold(x / np.float32(255))
     within = np.roll(areas, 2, axis=2)  # of the same area, elsewhere
-    mine = data.background_masks("digits", "random", x, y, None, "threshold", 1, {"within": within.tolist()})
+    mine = load.background_masks("digits", "random", x, y, None, "threshold", 1, {"within": within.tolist()})
     np.testing.assert_array_equal(mine, la.masks.random(areas, seed=1, within=within))
 
 
@@ -483,7 +483,7 @@ def test_what_decides_about_a_mask_decides_about_its_key(own_cache, mask_calls):
 
     def load(mask="border", first=0, mask_options=None):
         before = len(mask_calls)
-        data.background_masks("set", mask, x[first:][:4], y[first:][:4], None, "border", 0, mask_options or {})
+        load.background_masks("set", mask, x[first:][:4], y[first:][:4], None, "border", 0, mask_options or {})
         return len(mask_calls) - before
 
     def model(seed, filters=4, policy="float32"):
@@ -546,7 +546,7 @@ def test_a_damaged_file_is_computed_anew(own_cache, mask_calls):
     x, y, *_ = composite("test[:4]")
 
     def load():
-        return data.background_masks("composite", "border", x, y, None, "border", 0, {})
+        return load.background_masks("composite", "border", x, y, None, "border", 0, {})
 
     first = load()
     (path,) = own_cache.iterdir()
@@ -560,13 +560,13 @@ def test_a_damaged_file_is_computed_anew(own_cache, mask_calls):
 
 
 def test_parallel_runs_share_the_cache(own_cache):
-    expected = la.masks.border(reading.read_images("digits", "test[:6]")[0].repeat(3, axis=-1) / np.float32(255))
+    expected = la.masks.border(sources.read_images("digits", "test[:6]")[0].repeat(3, axis=-1) / np.float32(255))
     path = own_cache / "one.npz"
 
     def read_or_write(i):
         if i % 5 == 0:
             path.unlink(missing_ok=True)  # someone tidies up in between
-        return mask_cache.cached(path, lambda: expected.astype(np.uint8), expected.shape)
+        return cache.cached(path, lambda: expected.astype(np.uint8), expected.shape)
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for masks in pool.map(read_or_write, range(200)):
@@ -593,7 +593,7 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
     ):
         if unset:
             monkeypatch.delenv(unset)
-        assert mask_cache.cache_file("set/config:1.0.0", "border", x, y, {}).parent.as_posix() == folder
+        assert cache.cache_file("set/config:1.0.0", "border", x, y, {}).parent.as_posix() == folder
 
 
 # Bad input

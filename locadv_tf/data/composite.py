@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from locadv_tf import validation
-from locadv_tf.data import reading
+from locadv_tf.data import sources
 
 SIDE = 32  # pixels; CIFAR-10's size, so that its images serve as backgrounds as they are
 MARGIN = 3  # pixels between a digit and the image's edge
@@ -77,17 +77,17 @@ def composite(
     validation.choice(background, (None, *range(10)), name="background")
     validation.choice(digits, ("digits", "mnist"), name="digits")
     validation.choice(backgrounds, ("textures", "cifar10"), name="backgrounds")
-    sizes = reading.split_sizes(digits, download=download)
+    sizes = sources.split_sizes(digits, download=download)
     copies = COPIES if digits == "digits" else 1
     counts = sizes | {"train": copies * sizes["train"]}
-    part, start, stop = reading.resolve_split(split, counts, limit=limit, seed=seed)
+    part, start, stop = sources.resolve_split(split, counts, limit=limit, seed=seed)
 
     # A row of uniform numbers per image decides everything about it, so a slice of a split equals the same slice of the
     # whole, and only the images that are asked for are drawn. The part's name keeps splits from repeating each other.
-    u = np.random.default_rng([seed, reading.SPLITS.index(part)]).random((counts[part], 24), dtype=np.float32)
+    u = np.random.default_rng([seed, sources.SPLITS.index(part)]).random((counts[part], 24), dtype=np.float32)
     u = u[start:stop]
     first, last = (start, stop) if copies == 1 else (0, sizes[part])
-    grey, labels, _ = reading.read_images(digits, f"{part}[{first}:{last}]", download=download)
+    grey, labels, _ = sources.read_images(digits, f"{part}[{first}:{last}]", download=download)
     chosen = (np.arange(start, stop) - first) % len(grey)
     shapes, labels = place(grey[chosen, ..., 0] > 127, u[:, 0:2]), labels[chosen]
     background_labels = np.where(u[:, 2] < correlation, labels, (10 * u[:, 3]).astype(np.int64))
@@ -95,7 +95,7 @@ def composite(
         background_labels = np.full_like(background_labels, background)
 
     if backgrounds == "cifar10":
-        pool, classes, _ = reading.read_images("cifar10", part, download=download)
+        pool, classes, _ = sources.read_images("cifar10", part, download=download)
         by_class, each = np.argsort(classes, kind="stable"), np.bincount(classes, minlength=10)
         offset = np.cumsum(each) - each
         pick = by_class[offset[background_labels] + (u[:, 4] * each[background_labels]).astype(np.int64)]

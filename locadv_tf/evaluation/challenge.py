@@ -15,7 +15,7 @@ import numpy as np
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.data.composite import composite
-from locadv_tf.data.data import load_data
+from locadv_tf.data.load import load_data
 from locadv_tf.evaluation.evaluation import mean_interval, paired_difference, share_interval, with_interval
 from locadv_tf.evaluation.reliance import background_reliance, right_without_attack
 from locadv_tf.models import small_cnn

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from locadv_tf import validation
 from locadv_tf.data import masks
+from locadv_tf.data.cache import CACHED, cache_file, cached
 from locadv_tf.data.composite import composite
-from locadv_tf.data.mask_cache import CACHED, cache_file, cached
-from locadv_tf.data.reading import EMBEDDED, builder_of, features, no_image_size, parse_split, read_images
+from locadv_tf.data.sources import EMBEDDED, builder_of, features, no_image_size, parse_split, read_images
 
 
 def load_data(
