@@ -17,8 +17,8 @@ from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.device import describe_device, grow_gpu_memory
-from locadv_tf.engine.bisection import smallest_eps
-from locadv_tf.engine.engine import AttackResult, run_attack
+from locadv_tf.engine.smallest_eps import smallest_eps
+from locadv_tf.engine.stream import AttackResult, run_attack
 from locadv_tf.evaluation import evaluation
 from locadv_tf.evaluation.evaluation import evaluate
 from locadv_tf.models import colour_cnn, small_cnn

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.engine import engine
+from locadv_tf.engine import stream
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ def test_only_images_between_two_bounds_cost_anything(threshold_model, monkeypat
     image = np.full((6, 4, 4, 1), 0.4, "float32")
     image[:2], image[2:4] = 0.9, 0.01  # wrong by nature, out of reach
     label, mask = np.zeros(6, int), np.ones(image.shape)
-    budgets, stream = [], engine.attack_stream
+    budgets = []
 
     def watched(*args, **options):
         budgets.append(options["eps"])
-        return stream(*args, **options)
+        return stream.attack_stream(*args, **options)
 
-    monkeypatch.setattr(la.bisection, "attack_stream", watched)
+    monkeypatch.setattr("locadv_tf.engine.smallest_eps.attack_stream", watched)
     found = la.smallest_eps(threshold_model, (image, label, mask), la.FGSM(eps=0.2), precision=0.05)
     np.testing.assert_allclose(found, [0, 0, np.inf, np.inf, 0.1, 0.1], atol=0.05)
     assert len(budgets) == 2 and all((budget > 0).tolist() == 4 * [False] + 2 * [True] for budget in budgets)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import locadv_tf as la
 from locadv_tf.attacks import pgd
 from locadv_tf.data.batches import batches
-from locadv_tf.engine import engine
+from locadv_tf.engine import stream
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -278,7 +278,7 @@ def test_an_ensembles_verdict_and_price_are_those_of_its_members_up_to_the_first
 
     def run(members):
         ensemble = dataclasses.replace(ENSEMBLE, members=members)
-        parts = list(engine.attack_stream(model, data, ensemble, batch_size=32))
+        parts = list(stream.attack_stream(model, data, ensemble, batch_size=32))
         order = np.argsort(np.concatenate([part["index"] for part in parts]))
         names = ("best_fooled", "evaluations", "queries")
         return (np.concatenate([part[name] for part in parts])[order] for name in names)
@@ -376,7 +376,7 @@ def turned(model, image, folder):
 @pytest.mark.parametrize("change", [readapted, reloaded, turned])
 @pytest.mark.parametrize("names", [[None], ["/CPU:0", "/device:CPU:0"]], ids=["one device", "two devices"])
 def test_what_is_compiled_follows_every_change_of_the_model(change, names, data, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(engine, "devices", lambda: names)
+    monkeypatch.setattr(stream, "devices", lambda: names)
     image, _, mask = data
     model = normalized(image)
     attack, options = la.PGD(eps=0.05, steps=3), {"stop": "worst", "batch_size": 32}
@@ -386,8 +386,8 @@ def test_what_is_compiled_follows_every_change_of_the_model(change, names, data,
     result = la.run_attack(model, (image, label, mask), attack, **options)
     assert result.natural_correct.all()
     np.testing.assert_array_equal(result.fooled, model(result.images).numpy().argmax(axis=1) != label)
-    engine._compiled.cache_clear()
-    engine._compiled_attack.cache_clear()
+    stream._compiled.cache_clear()
+    stream._compiled_attack.cache_clear()
     again = la.run_attack(model, (image, label, mask), attack, **options)
     np.testing.assert_array_equal(result.images, again.images)
     assert [record.getMessage() for record in caplog.records] == []
@@ -521,7 +521,7 @@ def test_an_interrupted_run_hands_over_what_it_finished(keep_images, model, data
     whole = la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16)
     x, y, mask = data
     stream = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y))
-    monkeypatch.setattr(engine, "batches", interrupted)
+    monkeypatch.setattr(stream, "batches", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         la.run_attack(model, stream, ATTACKS[1], keep_images=keep_images, batch_size=16)
     partial = caught.value.partial
@@ -539,7 +539,7 @@ def test_an_interrupt_at_once_hands_over_nothing(model, data, monkeypatch):
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(engine, "batches", interrupted)
+    monkeypatch.setattr(stream, "batches", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         la.run_attack(model, data, ATTACKS[1])
     assert len(caught.value.partial) == 0
@@ -603,6 +603,6 @@ def test_bad_images_late_in_an_array_stop_it_before_any_work_and_in_a_stream_kee
 @pytest.mark.parametrize("keep_images", [True, False])
 def test_what_is_kept_of_a_finished_image(keep_images, model, data, monkeypatch):
     """Numbers alone, or numbers and the attacked image: no mask, no natural image, no point on the way."""
-    monkeypatch.setattr(engine, "_result", lambda finished, _: finished)
+    monkeypatch.setattr(stream, "_result", lambda finished, _: finished)
     for part in la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16):
         assert {name for name, values in part.items() if values.ndim > 1} == ({"best_image"} if keep_images else set())

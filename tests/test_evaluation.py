@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.engine.engine import attack_stream
+from locadv_tf.engine.stream import attack_stream
 from locadv_tf.evaluation import evaluation, reliance
 
 EPS, SIDE = 0.1, 6

@@ -15,8 +15,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import Attack, eps_255
 from locadv_tf.data.batches import length
-from locadv_tf.engine.engine import attack_stream
 from locadv_tf.engine.progress import progress_bar
+from locadv_tf.engine.stream import attack_stream
 
 
 class Measurement(NamedTuple):

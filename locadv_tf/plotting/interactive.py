@@ -13,7 +13,7 @@ from IPython import get_ipython
 
 from locadv_tf import plotting, validation
 from locadv_tf.attacks.pgd import PGD
-from locadv_tf.engine.engine import run_attack
+from locadv_tf.engine.stream import run_attack
 
 
 def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):

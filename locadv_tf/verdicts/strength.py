@@ -13,7 +13,7 @@ import numpy as np
 
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
 from locadv_tf.attacks.pgd import FGSM, PGD, Attack
-from locadv_tf.engine.engine import run_attack
+from locadv_tf.engine.stream import run_attack
 from locadv_tf.verdicts.evidence import LEVEL, QUERIES, call, compare, p_at_least
 from locadv_tf.verdicts.knobs import at_eps, knob, longer, uses_gradient
 from locadv_tf.verdicts.outcomes import NO_KNOB, judged, percent, skipped

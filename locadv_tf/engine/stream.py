@@ -25,8 +25,8 @@ from locadv_tf import validation
 from locadv_tf.attacks import losses
 from locadv_tf.attacks.pgd import Point, better, check_attack, image_key, region_mask
 from locadv_tf.data.batches import batches, length, masks_or_ones
+from locadv_tf.engine.devices import agree, copies, deal, devices, together
 from locadv_tf.engine.progress import progress_bar
-from locadv_tf.engine.spread import agree, copies, deal, devices, together
 
 
 @dataclasses.dataclass(frozen=True)
