@@ -19,12 +19,12 @@ from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
-from locadv_tf.reports import challenge_report, colab, collected, reports, sweeps
+from locadv_tf.reports import challenge_page, colab, collect, report, sweep
 from locadv_tf.training.training import train_classifier
 from locadv_tf.verdicts import verdicts
 
 SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
-BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
+BENCHMARKS = report.NOTEBOOKS.parent / "benchmarks"
 
 
 def main(argv=None):
@@ -200,7 +200,7 @@ def _report(arguments):
     given = _parameters(arguments) | ({} if arguments.eps is None else {"eps": arguments.eps})
     out = arguments.out or f"reports/{arguments.dataset.replace('/', '-')}"
     try:
-        path = reports.report(
+        path = report.report(
             dataset=arguments.dataset, profile=arguments.profile, seed=arguments.seed, out=out, parameters=given
         )
     except papermill.PapermillExecutionError as problem:
@@ -211,7 +211,7 @@ def _report(arguments):
 
 
 def _sweep(arguments):
-    todo = sweeps.cells(
+    todo = sweep.cells(
         arguments.out,
         datasets=arguments.datasets,
         seeds=arguments.seeds,
@@ -221,7 +221,7 @@ def _sweep(arguments):
         parameters=_parameters(arguments),
     )
     with _executor(arguments) as executor:
-        failed = sweeps.sweep(todo, executor=executor)
+        failed = sweep.sweep(todo, executor=executor)
     for name, reason in failed.items():
         print(f"locadv: {name} failed: {reason}", file=sys.stderr)
     print(arguments.out)
@@ -285,12 +285,12 @@ def _check(arguments):
     if arguments.out:
         asked = {name: value for name, value in vars(arguments).items() if name not in ("run", "out")} | {"eps": eps}
         results = {"headline": verdicts.headline(rows), "verdicts": rows}
-        print(_shown(reports.write_metrics(arguments.out, parameters=asked, results=results)))
+        print(_shown(report.write_metrics(arguments.out, parameters=asked, results=results)))
     return 1 if any(row["outcome"] == "fail" for row in rows) else 0
 
 
 def _collect(arguments):
-    _, verdicts = collected.collect(arguments.folder)
+    _, verdicts = collect.collect(arguments.folder)
     print(verdicts.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}"))
     print(os.path.join(arguments.folder, "collected.html"))
     return 0
@@ -310,8 +310,8 @@ def _course_release(arguments):
 
 def _challenge(arguments):
     names = ("correlations", "seeds", "eps", "epochs", "train_limit", "test_limit", "digits", "backgrounds")
-    rows, path = challenge_report.report(arguments.out, **{name: getattr(arguments, name) for name in names})
-    for question, table in challenge_report.summary_tables(rows).items():
+    rows, path = challenge_page.report(arguments.out, **{name: getattr(arguments, name) for name in names})
+    for question, table in challenge_page.summary_tables(rows).items():
         print(question, table, sep="\n", end="\n\n")
     print(_shown(path))
     return 0

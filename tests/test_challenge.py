@@ -14,7 +14,7 @@ import locadv_tf as la
 from locadv_tf import cli
 from locadv_tf.data.composite import composite
 from locadv_tf.evaluation import challenge
-from locadv_tf.reports import challenge_report
+from locadv_tf.reports import challenge_page
 
 LABELS = np.repeat(np.arange(10), 4)
 LEVELS = np.rint(255 * (np.arange(10) + 0.5) / 10).astype(np.uint8)
@@ -119,9 +119,7 @@ TINY = {"epochs": 1, "train_limit": 64, "test_limit": 12, "train_steps": 1, "att
 def tiny(tmp_path_factory):
     """The folder and what `report` returned for the smallest run with a difference in it."""
     folder = tmp_path_factory.mktemp("challenge")
-    return folder, challenge_report.report(
-        folder, correlations=(1.0,), seeds=(0,), trainings=("natural", "LAT"), **TINY
-    )
+    return folder, challenge_page.report(folder, correlations=(1.0,), seeds=(0,), trainings=("natural", "LAT"), **TINY)
 
 
 def test_a_run_leaves_rows_a_table_and_a_page(tiny):
@@ -134,7 +132,7 @@ def test_a_run_leaves_rows_a_table_and_a_page(tiny):
     assert {*challenge.QUANTITIES, *challenge.MEASURES} <= set(rows[0])
     assert rows[0]["mixed_same"] != rows[1]["mixed_same"] or rows[0]["energy_ratio"] != rows[1]["energy_ratio"]
     assert [row["bg_gap"] for row in asked] == [row["bg_gap"] for row in rows]
-    means, found = challenge_report.over_seeds(asked), challenge_report.differences(asked)
+    means, found = challenge_page.over_seeds(asked), challenge_page.differences(asked)
     assert means[0]["bg_gap_low"] is None and [row["finding"] for row in found] == ["undecided"]  # one seed
     page = path.read_text()
     assert page.count("<img alt=") == 2 and "LAT − natural" in page
@@ -149,20 +147,20 @@ def test_a_second_run_trains_only_what_is_new(tiny, monkeypatch):
         raise RuntimeError("trained")
 
     monkeypatch.setattr(challenge, "train_classifier", refuse)
-    again, _ = challenge_report.report(folder, correlations=(1.0,), seeds=(0,), trainings=("natural", "LAT"), **TINY)
+    again, _ = challenge_page.report(folder, correlations=(1.0,), seeds=(0,), trainings=("natural", "LAT"), **TINY)
     assert [row["bg_gap"] for row in again] == [row["bg_gap"] for row in rows]
-    only, _ = challenge_report.report(folder, correlations=(1.0,), seeds=(0,), trainings=("LAT",), **TINY)
+    only, _ = challenge_page.report(folder, correlations=(1.0,), seeds=(0,), trainings=("LAT",), **TINY)
     assert [row["training"] for row in only] == ["LAT"]
     for new in ({"seeds": (1,)}, {"correlations": (0.5,)}):
         with pytest.raises(RuntimeError, match="trained"):
-            challenge_report.report(folder, **({"correlations": (1.0,), "seeds": (0,)} | TINY | new))
+            challenge_page.report(folder, **({"correlations": (1.0,), "seeds": (0,)} | TINY | new))
 
 
 def test_a_run_with_other_settings_loses_nothing(tiny):
     folder, _ = tiny
     before = (folder / "metrics.json").read_bytes()
     with pytest.raises(ValueError, match=r"holds a run with other settings \(epochs, eps\); .* another folder"):
-        challenge_report.report(folder, correlations=(1.0,), seeds=(0,), **TINY | {"eps": 0.1, "epochs": 2})
+        challenge_page.report(folder, correlations=(1.0,), seeds=(0,), **TINY | {"eps": 0.1, "epochs": 2})
     assert (folder / "metrics.json").read_bytes() == before
 
 
@@ -199,7 +197,7 @@ ROWS = [
 
 
 def test_differences_are_paired_by_seed_and_say_who_leans_less():
-    found = {(row["correlation"], row["compared"]): row for row in challenge_report.differences(ROWS)}
+    found = {(row["correlation"], row["compared"]): row for row in challenge_page.differences(ROWS)}
     less, more, between = (found[1.0, name] for name in ("LAT − natural", "AT − natural", "LAT − AT"))
     assert less["bg_gap"] == pytest.approx(-0.59 / 3) and less["bg_gap_high"] < 0 and less["seeds"] == 3
     assert (less["finding"], more["finding"], between["finding"]) == ("leans less", "leans more", "leans less")
@@ -210,7 +208,7 @@ def test_differences_are_paired_by_seed_and_say_who_leans_less():
 
 
 def test_means_over_seeds_in_order():
-    means = challenge_report.over_seeds(ROWS)
+    means = challenge_page.over_seeds(ROWS)
     order = [(0.0, "natural"), (0.0, "LAT"), (1.0, "natural"), (1.0, "LAT"), (1.0, "AT")]
     assert [(row["correlation"], row["training"]) for row in means] == order
     assert means[2]["bg_gap"] == pytest.approx(0.55) and means[2]["seeds"] == 3
@@ -222,7 +220,7 @@ def test_agreement_is_a_rank_correlation():
         row | {"rfs": -(row["bg_gap"] ** 3), "energy_ratio": 1 + row["bg_gap"], "asr_difference": None} for row in ROWS
     ]
     rows[-1]["energy_ratio"] = None
-    found = {row["training"]: row for row in challenge_report.agreement(rows)}
+    found = {row["training"]: row for row in challenge_page.agreement(rows)}
     assert list(found) == ["all", "natural", "LAT", "AT"] and found["all"]["classifiers"] == 15
     for row in found.values():
         assert row["rfs"] == pytest.approx(-1) and row["energy_ratio"] == pytest.approx(1)
@@ -236,7 +234,7 @@ def test_the_command_prints_both_tables_and_the_path(capsys, tmp_path, monkeypat
         asked.update(arguments)
         yield from ROWS
 
-    monkeypatch.setattr(challenge_report, "compare", compare)
+    monkeypatch.setattr(challenge_page, "compare", compare)
     arguments = ["--seeds", "0", "1", "2", "--correlations", "0", "1", "--eps", "4/255", "--train-limit", "100"]
     assert cli.main(["challenge", "--out", str(tmp_path / "out"), *arguments]) == 0
     *printed, path = capsys.readouterr().out.splitlines()

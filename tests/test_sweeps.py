@@ -12,16 +12,16 @@ import time
 import distributed
 import pytest
 
-from locadv_tf.reports import reports, sweeps
+from locadv_tf.reports import report, sweep
 
 
 def fake_report(*, dataset, profile, seed, out, parameters):
     """What `reports.report` leaves behind, in no time; seed 13 fails, and leaves its notebook."""
-    reports.write_text(out / "report.ipynb", "{}")
+    report.write_text(out / "report.ipynb", "{}")
     if seed == 13:
         raise RuntimeError("thirteen")
-    reports.write_metrics(out, parameters=sweeps.Cell(out, profile, parameters).asked(), results={})
-    reports.write_text(out / "report.html", "<html></html>")
+    report.write_metrics(out, parameters=sweep.Cell(out, profile, parameters).asked(), results={})
+    report.write_text(out / "report.html", "<html></html>")
 
 
 @pytest.fixture
@@ -33,21 +33,21 @@ def ran(monkeypatch):
         seeds.append(arguments["seed"])
         fake_report(**arguments)
 
-    monkeypatch.setattr(reports, "report", report)
+    monkeypatch.setattr(report, "report", report)
     return seeds
 
 
 def run(todo, **options):
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        return sweeps.sweep(todo, executor=executor, log=lambda line: None, **options)
+        return sweep.sweep(todo, executor=executor, log=lambda line: None, **options)
 
 
 def test_cells_are_the_product_and_checked_first(tmp_path):
-    todo = sweeps.cells(tmp_path, datasets=["digits", "composite"], seeds=[0, 1], epss=[None, 8 / 255])
+    todo = sweep.cells(tmp_path, datasets=["digits", "composite"], seeds=[0, 1], epss=[None, 8 / 255])
     assert len({cell.folder for cell in todo}) == 8
     assert todo[1].folder.name == "digits-eps0.03137-seed0" and todo[1].asked()["eps"] == 8 / 255
     assert todo[0].asked()["epochs"] == 20  # the profile's
-    todo = sweeps.cells(tmp_path, datasets=["a/b"], seeds=[0], trainings=["LAT", "natural, equal compute"])
+    todo = sweep.cells(tmp_path, datasets=["a/b"], seeds=[0], trainings=["LAT", "natural, equal compute"])
     assert [cell.folder.name for cell in todo] == ["a-b-LAT-seed0", "a-b-natural-equal-compute-seed0"]
     assert [cell.asked()["trainings"] for cell in todo] == [["LAT"], ["natural, equal compute"]]
 
@@ -64,38 +64,38 @@ def test_cells_are_the_product_and_checked_first(tmp_path):
 )
 def test_a_sweep_that_cannot_run_is_refused_before_it_begins(asked, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        sweeps.cells(tmp_path / "out", datasets=["digits"], seeds=[0], **asked)
+        sweep.cells(tmp_path / "out", datasets=["digits"], seeds=[0], **asked)
     assert not list(tmp_path.iterdir())
 
 
 def test_one_failure_leaves_the_others_and_its_reason(tmp_path, ran):
-    todo = sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 13, 2])
+    todo = sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 13, 2])
     assert run(todo) == {"digits-seed13": "RuntimeError: thirteen"}
     assert [cell.finished() for cell in todo] == [True, False, True]
     assert "thirteen" in (todo[1].folder / "error.txt").read_text() and (todo[1].folder / "report.ipynb").exists()
 
 
 def test_a_second_run_continues_and_other_parameters_are_refused(tmp_path, ran):
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1]))
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2]))
+    run(sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 1]))
+    run(sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2]))
     assert ran == [0, 1, 2]
-    others = sweeps.cells(tmp_path, datasets=["digits"], seeds=[3, 1], parameters={"share": 0.3, "epochs": 3})
+    others = sweep.cells(tmp_path, datasets=["digits"], seeds=[3, 1], parameters={"share": 0.3, "epochs": 3})
     with pytest.raises(ValueError, match=r"digits-seed1' holds .* parameters: epochs 20 and 3, share 0.5 and 0.3\."):
         run(others)
     assert ran == [0, 1, 2]  # nor was the one run that would have had a folder of its own
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[1]))
+    run(sweep.cells(tmp_path, datasets=["digits"], seeds=[1]))
     assert ran == [0, 1, 2]
 
 
 def test_other_parameters_run_where_a_report_has_failed(tmp_path, ran):
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[13]))
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[13], parameters={"share": 0.3}))
+    run(sweep.cells(tmp_path, datasets=["digits"], seeds=[13]))
+    run(sweep.cells(tmp_path, datasets=["digits"], seeds=[13], parameters={"share": 0.3}))
     assert ran == [13, 13]
 
 
 def test_numbers_stay_if_a_run_with_other_parameters_fails(tmp_path, monkeypatch):
     """Two sweeps that began at the same time."""
-    (cell,) = sweeps.cells(tmp_path, datasets=["digits"], seeds=[13])
+    (cell,) = sweep.cells(tmp_path, datasets=["digits"], seeds=[13])
 
     def report(**arguments):
         made = tmp_path / ".made"
@@ -103,26 +103,26 @@ def test_numbers_stay_if_a_run_with_other_parameters_fails(tmp_path, monkeypatch
         cell._place(made)
         fake_report(**arguments)
 
-    monkeypatch.setattr(reports, "report", report)
+    monkeypatch.setattr(report, "report", report)
     assert cell.run() == "RuntimeError: thirteen"
     assert cell.done()["share"] == 0.3 and os.listdir(tmp_path) == ["digits-seed13"]
 
 
 def test_two_cells_with_one_folder_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"share the folder 'digits-eps0\.03137-seed0': they differ in eps 0\.0313"):
-        sweeps.cells(tmp_path, datasets=["digits"], seeds=[0], epss=[8 / 255, 0.03137])
-    assert len(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 0])) == 2  # the same twice does no harm
+        sweep.cells(tmp_path, datasets=["digits"], seeds=[0], epss=[8 / 255, 0.03137])
+    assert len(sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 0])) == 2  # the same twice does no harm
 
 
 def test_what_is_finished_stays_when_the_run_is_stopped(tmp_path, ran):
-    todo = sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2])
+    todo = sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 1, 2])
 
     def stop(line):
         raise KeyboardInterrupt
 
     with concurrent.futures.ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
         try:
-            sweeps.sweep(todo, executor=executor, log=stop)
+            sweep.sweep(todo, executor=executor, log=stop)
         finally:
             executor.shutdown(cancel_futures=True)
     assert todo[0].finished()
@@ -137,7 +137,7 @@ def test_a_dead_worker_is_a_failed_cell(tmp_path, ran):
             future.set_exception(concurrent.futures.BrokenExecutor("killed"))
             return future
 
-    failed = sweeps.sweep(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0]), executor=Dead(), log=print)
+    failed = sweep.sweep(sweep.cells(tmp_path, datasets=["digits"], seeds=[0]), executor=Dead(), log=print)
     assert failed == {"digits-seed0": "BrokenExecutor: killed"}
 
 
@@ -156,7 +156,7 @@ class TestTwoWorkersWithTheSameCell:
 
     @pytest.fixture
     def cell(self, tmp_path):
-        return sweeps.cells(tmp_path, datasets=["digits"], seeds=[0])[0]
+        return sweep.cells(tmp_path, datasets=["digits"], seeds=[0])[0]
 
     @pytest.mark.parametrize("fails", [False, True])
     @pytest.mark.parametrize("other_fails", [False, True])
@@ -165,7 +165,7 @@ class TestTwoWorkersWithTheSameCell:
             cell._place(made_by_another_worker(cell, fails=other_fails))
             fake_report(**arguments | {"seed": 13 if fails else 0})
 
-        monkeypatch.setattr(reports, "report", report)
+        monkeypatch.setattr(report, "report", report)
         assert cell.run() == ("RuntimeError: thirteen" if fails and other_fails else None)
         assert cell.finished() == (not (fails and other_fails))
         assert (cell.folder / "by").exists() == (not other_fails)
@@ -186,7 +186,7 @@ class TestTwoWorkersWithTheSameCell:
 def test_what_a_dead_worker_left_is_cleared_once_the_cell_is_finished(tmp_path, ran):
     (tmp_path / ".digits-seed0.abc").mkdir()
     (tmp_path / ".digits-seed13.abc").mkdir()
-    run(sweeps.cells(tmp_path, datasets=["digits"], seeds=[0, 13]))
+    run(sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 13]))
     assert sorted(os.listdir(tmp_path)) == [".digits-seed13.abc", "digits-seed0", "digits-seed13"]
 
 
@@ -195,10 +195,10 @@ def test_workers_must_have_the_same_environment(tmp_path, ran):
         def submit(self, work, versions):
             return super().submit(work, versions | {"keras": "2.1"})
 
-    todo = sweeps.cells(tmp_path, datasets=["digits"], seeds=[0])
+    todo = sweep.cells(tmp_path, datasets=["digits"], seeds=[0])
     with Newer(1) as executor:
-        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
-    keras = reports.versions()["keras"]
+        (reason,) = sweep.sweep(todo, executor=executor, log=print).values()
+    keras = report.versions()["keras"]
     assert f"has keras {keras} where the sweep was started with 2.1; start all workers in the same" in reason
     assert not ran
 
@@ -218,13 +218,13 @@ def test_workers_must_see_the_same_files(tmp_path, ran):
             return done
 
     out = tmp_path / "out"
-    todo = sweeps.cells(out, datasets=["digits"], seeds=[0])
+    todo = sweep.cells(out, datasets=["digits"], seeds=[0])
     with Elsewhere(1) as executor:
         executor.mounted = False
-        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
+        (reason,) = sweep.sweep(todo, executor=executor, log=print).values()
         assert "does not see" in reason and not ran
         executor.mounted = True
-        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
+        (reason,) = sweep.sweep(todo, executor=executor, log=print).values()
     assert "all workers must share that file system" in reason and ran == [0]
 
 
@@ -234,10 +234,10 @@ TINY = {"train_limit": 64, "test_limit": 8, "epochs": 1, "train_steps": 1, "atta
 
 def test_a_pool_of_processes(tmp_path):
     """One real cell in a process of its own; it fails fast, and the reason comes back."""
-    todo = sweeps.cells(tmp_path, datasets=["no_such_set"], seeds=[0], profile="smoke")
+    todo = sweep.cells(tmp_path, datasets=["no_such_set"], seeds=[0], profile="smoke")
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
-        (reason,) = sweeps.sweep(todo, executor=executor, log=print).values()
+        (reason,) = sweep.sweep(todo, executor=executor, log=print).values()
     assert "ValueError" in reason and "no_such_set" in reason
 
 
@@ -245,11 +245,11 @@ def test_a_cluster_that_loses_a_worker_loses_no_cell(tmp_path):
     """Two worker processes, each with a training; one is killed. In the end all is as in one report of both."""
     trainings = ["natural", "LAT"]
     asked = {"datasets": ["digits"], "seeds": [0], "profile": "smoke"}
-    (whole,) = sweeps.cells(tmp_path, parameters=TINY | {"trainings": trainings}, **asked)
-    assert sweeps.sweep([whole], log=print) == {}
+    (whole,) = sweep.cells(tmp_path, parameters=TINY | {"trainings": trainings}, **asked)
+    assert sweep.sweep([whole], log=print) == {}
     before = (whole.folder / "metrics.json").stat()
 
-    apart = sweeps.cells(tmp_path, trainings=trainings, parameters=TINY, **asked)
+    apart = sweep.cells(tmp_path, trainings=trainings, parameters=TINY, **asked)
     lines = []
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
@@ -268,7 +268,7 @@ def test_a_cluster_that_loses_a_worker_loses_no_cell(tmp_path):
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
-        assert sweeps.sweep([whole, *apart], executor=client.get_executor(pure=False), log=lines.append) == {}
+        assert sweep.sweep([whole, *apart], executor=client.get_executor(pure=False), log=lines.append) == {}
         killer.join(1)
         assert victim not in client.run(os.getpid).values()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import locadv_tf as la
 from locadv_tf import validation
-from locadv_tf.reports import reports
+from locadv_tf.reports import report
 from locadv_tf.verdicts import verdicts
 from locadv_tf.verdicts.evidence import compare
 from locadv_tf.verdicts.knobs import at_eps, longer, uses_gradient
@@ -130,7 +130,7 @@ class TestASoundEvaluationPasses:
         assert verdicts.headline(rows).startswith(words)
         assert [row["check"] for row in rows] == list(verdicts.CHECKS)
         assert all(row["numbers"]["n"] == 100 and row["reason"] for row in rows)
-        json.dumps(reports._plain(rows), allow_nan=False)
+        json.dumps(report._plain(rows), allow_nan=False)
 
 
 class TestEachOfEightBrokenOnesIsCaught:

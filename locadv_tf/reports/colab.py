@@ -8,9 +8,9 @@ badge and cell into each notebook. Without an address the badge opens Colab itse
 import json
 import re
 
-from locadv_tf.reports import reports
+from locadv_tf.reports import report
 
-CITATION = reports.NOTEBOOKS.parent / "CITATION.cff"
+CITATION = report.NOTEBOOKS.parent / "CITATION.cff"
 _COLAB = "https://colab.research.google.com/"
 _UPLOAD = """
 
@@ -75,12 +75,12 @@ def stamp(repository=None):
             raise ValueError(f"repository={repository!r}; expected https://github.com/OWNER/NAME, without .git.")
         text = re.sub(r"^repository-code: .*\n", "", CITATION.read_text(), flags=re.MULTILINE)
         line = f'repository-code: "{repository}"\n'
-        reports.write_text(CITATION, re.sub(r"^(?=authors:)", line, text, flags=re.MULTILINE))
-    paths = sorted(reports.NOTEBOOKS.glob("[0-9]*.ipynb"))
+        report.write_text(CITATION, re.sub(r"^(?=authors:)", line, text, flags=re.MULTILINE))
+    paths = sorted(report.NOTEBOOKS.glob("[0-9]*.ipynb"))
     for path in paths:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook["cells"] = _with_colab(notebook["cells"], path.stem, address())
-        reports.write_text(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        report.write_text(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     return paths
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from locadv_tf.reports import claims
-from locadv_tf.reports import reports
 from locadv_tf.attacks.pgd import eps_255
 from locadv_tf.evaluation.evaluation import mean_interval
+from locadv_tf.reports import claims, report
 
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
 
@@ -133,4 +132,4 @@ def _write_tables(folder, frames, runs):
             "background minus that of the foreground) above 0, an RFS below 0, an energy ratio above 1.</p>"
             f"{shown['reliance']}"
         )
-    reports.write_text(folder / "collected.html", reports.page("Collected reports", body))
+    report.write_text(folder / "collected.html", report.page("Collected reports", body))
