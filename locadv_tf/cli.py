@@ -13,18 +13,18 @@ import yaml
 
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
-from locadv_tf.course import course, grader
+from locadv_tf.course import grader, release
 from locadv_tf.data import masks
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
-from locadv_tf.reports import challenge_page, colab, collect, report, sweep
-from locadv_tf.training.training import train_classifier
-from locadv_tf.verdicts import verdicts
+from locadv_tf.reports import challenge_page, colab, collect, metrics, notebooks, report, sweep
+from locadv_tf.training.recipes import train_classifier
+from locadv_tf.verdicts import checklist
 
 SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
-BENCHMARKS = report.NOTEBOOKS.parent / "benchmarks"
+BENCHMARKS = notebooks.NOTEBOOKS.parent / "benchmarks"
 
 
 def main(argv=None):
@@ -173,7 +173,7 @@ def _course_commands(commands):
 
 
 def _names(command):
-    command.add_argument("assignments", nargs="*", help=f"default: all ({', '.join(course.assignments())})")
+    command.add_argument("assignments", nargs="*", help=f"default: all ({', '.join(release.assignments())})")
 
 
 def _course_folder(command):
@@ -277,15 +277,15 @@ def _check(arguments):
     train = load_data(arguments.dataset, "train", limit=SURROGATE_IMAGES, **options)
     train_classifier(surrogate, train, attack=attack, share=0, epochs=5, seed=arguments.seed)
     settings = {"region": region, "surrogate": surrogate, "seed": arguments.seed}
-    rows = verdicts.check(model, data, attack, progress=sys.stdout.isatty(), **settings)
+    rows = checklist.check(model, data, attack, progress=sys.stdout.isatty(), **settings)
     for row in rows:
         print(f"{row['outcome']:14}  {row['check']}: {row['reason']}")
     print(f"{arguments.model}, {arguments.dataset}, {attack}, {arguments.region}: {rows[0]['reason']}")
-    print(verdicts.headline(rows))
+    print(checklist.headline(rows))
     if arguments.out:
         asked = {name: value for name, value in vars(arguments).items() if name not in ("run", "out")} | {"eps": eps}
-        results = {"headline": verdicts.headline(rows), "verdicts": rows}
-        print(_shown(report.write_metrics(arguments.out, parameters=asked, results=results)))
+        results = {"headline": checklist.headline(rows), "verdicts": rows}
+        print(_shown(metrics.write_metrics(arguments.out, parameters=asked, results=results)))
     return 1 if any(row["outcome"] == "fail" for row in rows) else 0
 
 
@@ -303,7 +303,7 @@ def _colab(arguments):
 
 
 def _course_release(arguments):
-    for path in course.release(arguments.course, arguments.assignments, year=arguments.year, due=arguments.due):
+    for path in release.release(arguments.course, arguments.assignments, year=arguments.year, due=arguments.due):
         print(_shown(path))
     return 0
 
@@ -318,7 +318,7 @@ def _challenge(arguments):
 
 
 def _course_check(arguments):
-    rows = course.check(arguments.assignments, log=lambda line: print(line, file=sys.stderr))
+    rows = release.check(arguments.assignments, log=lambda line: print(line, file=sys.stderr))
     for row in rows:
         print(
             f"{row['assignment']}: {row['points']:g} points, reference {row['reference']:g} of {row['automatic']:g} "
@@ -329,7 +329,7 @@ def _course_check(arguments):
 
 
 def _course_grade(arguments):
-    rows = course.grade(
+    rows = release.grade(
         arguments.course,
         arguments.folder,
         force=arguments.force,
@@ -348,7 +348,7 @@ def _course_grade(arguments):
 
 
 def _course_export(arguments):
-    print(_shown(course.export(arguments.course, arguments.to)))
+    print(_shown(release.export(arguments.course, arguments.to)))
     return 0
 
 

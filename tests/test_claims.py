@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from locadv_tf.evaluation.evaluation import Measurement, natural_row, summarize
+from locadv_tf.evaluation.measurement import Measurement, natural_row, summarize
 from locadv_tf.reports import claims
 from locadv_tf.reports.tables import claims_table
 

@@ -11,8 +11,8 @@ import papermill
 import pytest
 
 from locadv_tf import cli
-from locadv_tf.reports import report
-from locadv_tf.verdicts import verdicts
+from locadv_tf.reports import metrics
+from locadv_tf.verdicts import checklist
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_collect_prints_the_claims_and_the_path(capsys, tmp_path):
     for seed in (0, 1):
         parameters = {"dataset": "digits", "train_limit": 10, "epochs": 1, "seed": seed}
         results = {"eps": 0.1, "rows": rows, "claims": []}
-        report.write_metrics(tmp_path / str(seed), parameters=parameters, results=results)
+        metrics.write_metrics(tmp_path / str(seed), parameters=parameters, results=results)
     assert cli.main(["collect", str(tmp_path)]) == 0
     *table, path = capsys.readouterr().out.splitlines()
     assert path == str(tmp_path / "collected.html") and "supported" in "".join(table)
@@ -184,16 +184,16 @@ class TestCheck:
         monkeypatch.setattr(cli, "SURROGATE_IMAGES", 200)
         assert cli.main(["check", saved, "--limit", "50", "--steps", "10", "--out", str(tmp_path / "out")]) == 0
         *lines, where, headline, path = capsys.readouterr().out.splitlines()
-        assert [line.split("  ")[0] for line in lines].count("pass") == len(lines) == len(verdicts.CHECKS)
+        assert [line.split("  ")[0] for line in lines].count("pass") == len(lines) == len(checklist.CHECKS)
         assert "PGD-10, eps = 25.5/255, background: natural accuracy" in where
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert path.endswith("metrics.json") and metrics["results"]["headline"] == headline
         assert metrics["parameters"]["limit"] == 50 and metrics["parameters"]["eps"] == 0.1
-        assert [row["check"] for row in metrics["results"]["verdicts"]] == list(verdicts.CHECKS)
+        assert [row["check"] for row in metrics["results"]["verdicts"]] == list(checklist.CHECKS)
 
     def test_a_failed_check_is_exit_1(self, saved, capsys, monkeypatch):
         bad = {"check": "weights untouched", "outcome": "fail", "reason": "they moved", "numbers": {}}
-        monkeypatch.setattr(verdicts, "check", lambda *given, **options: [bad])
+        monkeypatch.setattr(checklist, "check", lambda *given, **options: [bad])
         monkeypatch.setattr(cli, "train_classifier", lambda *given, **options: None)
         assert cli.main(["check", saved, "--limit", "2"]) == 1
         assert capsys.readouterr().out.endswith("Do not trust this number: weights untouched: they moved.\n")

@@ -14,22 +14,22 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from locadv_tf import cli
-from locadv_tf.reports import colab, report
+from locadv_tf.reports import colab, notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = "https://github.com/someone/kit.for-class"
 
 
-def notebooks(folder):
+def read_all(folder):
     return [nbformat.read(path, as_version=4) for path in sorted(folder.glob("[0-9]*.ipynb"))]
 
 
 @pytest.fixture()
 def clone(tmp_path, monkeypatch):
     """The notebooks and CITATION.cff in a folder of their own."""
-    shutil.copytree(report.NOTEBOOKS, tmp_path / "notebooks")
+    shutil.copytree(notebooks.NOTEBOOKS, tmp_path / "notebooks")
     shutil.copy(colab.CITATION, tmp_path)
-    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(colab, "CITATION", tmp_path / "CITATION.cff")
     return tmp_path
 
@@ -45,7 +45,7 @@ def test_every_notebook_has_badge_and_cell_as_the_address_demands(clone):
 
 
 def test_the_badge_is_on_top_and_the_cell_before_any_other_code():
-    found = notebooks(report.NOTEBOOKS)
+    found = read_all(notebooks.NOTEBOOKS)
     assert len(found) == 7
     for notebook in found:
         first, *code = [notebook.cells[0], *(cell for cell in notebook.cells if cell.cell_type == "code")]
@@ -60,7 +60,7 @@ def test_one_command_points_all_badges_at_a_repository(clone, capsys):
         assert colab.address() == address
     assert capsys.readouterr().out.splitlines()[-1].endswith("06_report.ipynb")
     assert yaml.safe_load(colab.CITATION.read_text())["repository-code"] == ADDRESS
-    for path in sorted(report.NOTEBOOKS.glob("[0-9]*.ipynb")):
+    for path in sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
         target = f"/github/someone/kit.for-class/blob/main/notebooks/{path.name})"

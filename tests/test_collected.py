@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from locadv_tf.reports import claims, report
+from locadv_tf.reports import claims, metrics
 from locadv_tf.reports.collect import RELIANCE, collect
 
 ACCURACY = {"natural": 0.5, "LAT": 0.9}
@@ -32,7 +32,7 @@ def write_report(folder, *, seed, trainings=("natural", "LAT"), eps=0.1, **param
         results["reliance"] = [
             {"model": model, "source": source} | measures for model in trainings for source in ("own", "random")
         ]
-    report.write_metrics(folder, parameters=asked, results=results)
+    metrics.write_metrics(folder, parameters=asked, results=results)
 
 
 def test_the_table_has_means_and_intervals_over_seeds(tmp_path):

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from locadv_tf import cli
-from locadv_tf.course import course, grader, submissions
+from locadv_tf.course import grader, release, submissions
 
 NAME, OTHER = "1_background", "2_attack"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "instructors.md"
@@ -97,8 +97,8 @@ def nbgrader(tmp_path, monkeypatch, gradebook):
     monkeypatch.setattr(grader, "run", there.run)
     for name in (NAME, OTHER):
         submit(folder, "release", name, f"{name}.ipynb")
-        submit(folder, "source", name, f"{name}.ipynb", text=(course.KIT / f"source/{name}/{name}.ipynb").read_text())
-    shutil.copy(course.KIT / "nbgrader_config.py", folder)
+        submit(folder, "source", name, f"{name}.ipynb", text=(release.KIT / f"source/{name}/{name}.ipynb").read_text())
+    shutil.copy(release.KIT / "nbgrader_config.py", folder)
     shutil.copy(gradebook, folder)
     return there
 
@@ -111,7 +111,7 @@ def released(nbgrader):
 def graded(nbgrader, folder, **options):
     """What `grade` returns, by student, and what it says."""
     lines = []
-    rows = course.grade(nbgrader.folder, folder, log=lines.append, **options)
+    rows = release.grade(nbgrader.folder, folder, log=lines.append, **options)
     return {row["student"]: row for row in rows}, "\n".join(lines)
 
 
@@ -138,7 +138,7 @@ def test_what_is_left_out_is_said_and_is_a_failure(nbgrader, tmp_path, capsys):
     ):  # fmt: skip
         submit(tmp_path / "in", *parts)
     (tmp_path / "in" / "gone").symlink_to(tmp_path / "nowhere")
-    rows = course.grade(nbgrader.folder, tmp_path / "in", log=print)
+    rows = release.grade(nbgrader.folder, tmp_path / "in", log=print)
     told = capsys.readouterr().out
     assert sorted((row["student"], row["assignment"]) for row in rows if row["problem"]) == [
         ("-", f"{NAME}.ipynb"), ("ada", f"{NAME}/copy.ipynb"), ("ada", "notes.ipynb"), ("bob", "-"),
@@ -163,7 +163,7 @@ def test_bad_folders_of_submissions(parts, message, released, tmp_path):
     if parts:
         submit(tmp_path / "in", *parts)
     with pytest.raises(ValueError, match=message):
-        course.grade(released, tmp_path / "in")
+        release.grade(released, tmp_path / "in")
 
 
 def test_only_what_has_changed_is_graded_anew(nbgrader, tmp_path):
@@ -248,10 +248,10 @@ def test_in_a_flat_folder_each_assignment_has_its_own_timestamp(nbgrader, tmp_pa
     for name, at in ((NAME, "2027-01-31 17:00 UTC"), (OTHER, "2027-02-01 17:00 UTC")):
         submit(tmp_path / "in", "ada", f"{name}.ipynb")
         submit(tmp_path / "in", "ada", f"{name}.timestamp.txt", text=at)
-    rows = course.grade(nbgrader.folder, tmp_path / "in", log=print)
+    rows = release.grade(nbgrader.folder, tmp_path / "in", log=print)
     assert [(row["assignment"], row["seconds_late"]) for row in rows] == [(NAME, 0), (OTHER, 23 * 3600)]
     submit(tmp_path / "in", "ada", "timestamp.txt", text="2027-03-01 17:00 UTC")  # of both? of the last one?
-    *same, odd = course.grade(nbgrader.folder, tmp_path / "in", log=print)
+    *same, odd = release.grade(nbgrader.folder, tmp_path / "in", log=print)
     assert (
         same == rows and odd["assignment"] == "timestamp.txt" and "of which assignment? expected ASS" in odd["problem"]
     )
@@ -286,7 +286,7 @@ def test_penalties_follow_marks_by_hand_and_timestamps(nbgrader, tmp_path, monke
             seen.append((command, book.find_submission(NAME, "ada").late_submission_penalty))
 
     monkeypatch.setattr(grader, "run", run)
-    course.export(nbgrader.folder, tmp_path / "grades.csv")
+    release.export(nbgrader.folder, tmp_path / "grades.csv")
     row = graded(nbgrader, tmp_path / "in")[0]["ada"]
     assert (row["marks"], row["penalty"]) == (50, 0.2 * 50)
     assert seen == [("export", 10), ("generate_feedback", 10)]
@@ -301,7 +301,7 @@ def test_settings_that_cannot_be_read(nbgrader, tmp_path):
     submit(tmp_path / "in", "ada", f"{NAME}.ipynb")
     (nbgrader.folder / "nbgrader_config.py").write_text("c = get_config(")
     with pytest.raises(ValueError, match=r"nbgrader_config\.py cannot be read: SyntaxError"):
-        course.grade(nbgrader.folder, tmp_path / "in", log=print)
+        release.grade(nbgrader.folder, tmp_path / "in", log=print)
     assert not nbgrader.commands
 
 
@@ -310,7 +310,7 @@ def test_an_assignment_that_the_gradebook_does_not_know(nbgrader, tmp_path):
     with grader.gradebook(nbgrader.folder) as book:
         book.remove_assignment(NAME)
     with pytest.raises(ValueError, match="does not know 1_background; release it"):
-        course.grade(nbgrader.folder, tmp_path / "in", log=print)
+        release.grade(nbgrader.folder, tmp_path / "in", log=print)
 
 
 def test_work_that_can_no_longer_be_graded_keeps_nothing(nbgrader, tmp_path):
@@ -364,7 +364,7 @@ def test_settings_that_are_no_longer_a_file_are_put_back(kind, nbgrader, tmp_pat
 
 
 def test_an_install_without_the_assignments_says_so(nbgrader, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(course, "KIT", tmp_path / "nowhere")
+    monkeypatch.setattr(release, "KIT", tmp_path / "nowhere")
     for command in (["check"], ["release", "--course", str(tmp_path / "new")]):
         assert cli.main(["course", *command]) == 2
         assert "the assignments are not there; run from a clone" in capsys.readouterr().err
@@ -373,17 +373,17 @@ def test_an_install_without_the_assignments_says_so(nbgrader, tmp_path, monkeypa
 
 
 def test_release_sets_the_year_and_keeps_what_was_edited(released):
-    course.release(released, [NAME], year=2031)
+    release.release(released, [NAME], year=2031)
     source = released / "source" / NAME / f"{NAME}.ipynb"
     notebook = nbformat.read(source, as_version=4)
     assert sum("year = 2031" in cell.source.splitlines() for cell in notebook.cells) == 1
     notebook.cells[0].source = "# Edited"
     nbformat.write(notebook, source)
-    course.release(released, [NAME], year=2032)
+    release.release(released, [NAME], year=2032)
     edited = nbformat.read(source, as_version=4)
     assert edited.cells[0].source == "# Edited"
     assert sum("year = 2032" in cell.source.splitlines() for cell in edited.cells) == 1
-    assert "2026" in (course.KIT / "source" / NAME / f"{NAME}.ipynb").read_text()  # the kit's own is as it was
+    assert "2026" in (release.KIT / "source" / NAME / f"{NAME}.ipynb").read_text()  # the kit's own is as it was
 
 
 def test_leaks_are_lines_that_only_the_solution_has():
@@ -391,9 +391,9 @@ def test_leaks_are_lines_that_only_the_solution_has():
         return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
     source = notebook("x = 1\n### BEGIN SOLUTION\ny = 2\nx = 1\n### END SOLUTION", "print(x)")
-    assert course.leaks(source, notebook("x = 1", "print(x)")) == []
-    assert course.leaks(source, notebook("x = 1\n    y = 2", "print(x)")) == ["y = 2"]
-    assert course.leaks(source, notebook("x = 1\n### END SOLUTION")) == ["### END SOLUTION"]
+    assert release.leaks(source, notebook("x = 1", "print(x)")) == []
+    assert release.leaks(source, notebook("x = 1\n    y = 2", "print(x)")) == ["y = 2"]
+    assert release.leaks(source, notebook("x = 1\n### END SOLUTION")) == ["### END SOLUTION"]
 
 
 def test_a_command_that_takes_too_long_is_stopped(tmp_path):
@@ -466,7 +466,7 @@ def test_it_warns_where_student_code_could_do_harm(value, released, tmp_path, mo
     monkeypatch.setattr(grader.os.path, "exists", lambda path: False)
     submit(tmp_path / "in", "ada", f"{NAME}.ipynb")
     lines = []
-    course.grade(released, tmp_path / "in", log=lines.append)
+    release.grade(released, tmp_path / "in", log=lines.append)
     assert [line for line in lines if "student code runs now" in line] == ([] if value else [grader.NOT_ISOLATED])
 
 
@@ -476,7 +476,7 @@ def test_grade_prints_a_line_per_submission(problem, monkeypatch, capsys):
         "student": "ada", "assignment": NAME, "marks": 40.0, "points": 100.0, "ungraded": 15.0, "seconds_late": 5400.0,
         "penalty": 4.0, "problem": problem,
     }  # fmt: skip
-    monkeypatch.setattr(course, "grade", lambda *arguments, **options: [row])
+    monkeypatch.setattr(release, "grade", lambda *arguments, **options: [row])
     assert cli.main(["course", "grade", "in"]) == (1 if problem else 0)
     line, path = capsys.readouterr().out.splitlines()
     assert line.startswith("ada, 1_background: 40 of 100; 15 more to be marked by hand; 1.5 h late, minus 4")
@@ -486,7 +486,7 @@ def test_grade_prints_a_line_per_submission(problem, monkeypatch, capsys):
 def test_check_prints_a_line_per_assignment(monkeypatch, capsys):
     row = {"assignment": NAME, "points": 100.0, "automatic": 85.0, "reference": 85.0, "released": 0.0, "leaks": []}
     for ok in (True, False):
-        monkeypatch.setattr(course, "check", lambda names, log, ok=ok: [row | {"ok": ok}])
+        monkeypatch.setattr(release, "check", lambda names, log, ok=ok: [row | {"ok": ok}])
         assert cli.main(["course", "check"]) == (0 if ok else 1)
         assert capsys.readouterr().out.endswith("left in it: 0: ok\n" if ok else "left in it: 0: NOT OK\n")
 
@@ -500,5 +500,5 @@ def test_the_commands_of_the_instructors_page_parse():
 
 def test_the_instructors_page_names_every_notebook_and_assignment():
     text = DOCS.read_text()
-    for path in [*course.reports.NOTEBOOKS.glob("[0-9]*.ipynb"), *course.KIT.glob("source/*/*.ipynb")]:
+    for path in [*release.reports.NOTEBOOKS.glob("[0-9]*.ipynb"), *release.KIT.glob("source/*/*.ipynb")]:
         assert f"`{path.stem}`" in text

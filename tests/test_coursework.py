@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from IPython.core.interactiveshell import InteractiveShell
 
-from locadv_tf import broken, coursework
+from locadv_tf.course import broken_attacks, feedback
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ from locadv_tf import broken, coursework
 )
 def test_expect_equal(got, expected, atol, message):
     if message is None:
-        return coursework.expect_equal(got, expected, "it", look="there", atol=atol)
-    with pytest.raises(coursework.NotYet) as failed:
-        coursework.expect_equal(got, expected, "it", look="there", atol=atol)
+        return feedback.expect_equal(got, expected, "it", look="there", atol=atol)
+    with pytest.raises(feedback.NotYet) as failed:
+        feedback.expect_equal(got, expected, "it", look="there", atol=atol)
     assert message in str(failed.value)
     assert str(failed.value).startswith("Not yet: it\n  expected  ") and str(failed.value).endswith("look at   there")
 
@@ -51,19 +51,19 @@ def test_jupyter_shows_the_message_alone(capsys):
 
 def test_personal_numbers(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-    seeds = {coursework.personal_seed(f"student {n}", year=2026) for n in range(100)}
+    seeds = {feedback.personal_seed(f"student {n}", year=2026) for n in range(100)}
     assert len(seeds) > 95 and min(seeds) >= 0 and max(seeds) < 10_000
     with pytest.raises(ValueError, match="write your id"):
-        coursework.personal_seed(" ", year=2026)
+        feedback.personal_seed(" ", year=2026)
 
     # While it is graded, the folder says who the student is.
     (tmp_path / "grace" / "2_attack").mkdir(parents=True)
-    own = coursework.personal_seed("grace", year=2026)
+    own = feedback.personal_seed("grace", year=2026)
     monkeypatch.chdir(tmp_path / "grace" / "2_attack")
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    assert own == coursework.personal_seed("", year=2026) == coursework.personal_seed("grace", year=2026)
+    assert own == feedback.personal_seed("", year=2026) == feedback.personal_seed("grace", year=2026)
     assert not capsys.readouterr().out
-    assert own == coursework.personal_seed("ada", year=2026)
+    assert own == feedback.personal_seed("ada", year=2026)
     assert "says student = 'ada', but 'grace' handed it in" in capsys.readouterr().out
 
 
@@ -77,10 +77,10 @@ def test_each_broken_attack_breaks_its_rule_and_no_other(tiny_model):
     def loss(x):
         return float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(label, model(x, training=False))))
 
-    attacks = broken.cases(7)
-    assert sorted(broken.answers(7).values()) == sorted(broken.FAULTS)
+    attacks = broken_attacks.cases(7)
+    assert sorted(broken_attacks.answers(7).values()) == sorted(broken_attacks.FAULTS)
     gains = {}
-    for name, fault in broken.answers(7).items():
+    for name, fault in broken_attacks.answers(7).items():
         x = attacks[name](model, image, label, mask, eps).numpy()
         assert (np.abs(x - image).max() > eps + 1e-3) == (fault == "budget")
         assert bool(x.min() < 0 or x.max() > 1) == (fault == "range")
@@ -90,5 +90,5 @@ def test_each_broken_attack_breaks_its_rule_and_no_other(tiny_model):
 
 
 def test_the_order_of_the_broken_attacks_is_personal():
-    orders = {tuple(broken.answers(seed).values()) for seed in range(50)}
+    orders = {tuple(broken_attacks.answers(seed).values()) for seed in range(50)}
     assert len(orders) > 40

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import locadv_tf as la
 from locadv_tf.engine.stream import attack_stream
-from locadv_tf.evaluation import evaluation, reliance
+from locadv_tf.evaluation import intervals, measurement, reliance
 
 EPS, SIDE = 0.1, 6
 DARK, BRIGHT = 0, 1
@@ -91,7 +91,7 @@ def test_a_case_worked_out_by_hand():
 )
 def test_visibility_worked_out_by_hand(region, grey, mean_change, mse, clipped):
     image, mask = flat([grey] * 3)
-    measured = evaluation.measure(brightness(), (image, [DARK] * 3, mask), FGSM, region=region)
+    measured = measurement.measure(brightness(), (image, [DARK] * 3, mask), FGSM, region=region)
     np.testing.assert_allclose(measured.mean_change, mean_change, rtol=1e-4)
     np.testing.assert_allclose(measured.largest_change, mean_change, rtol=1e-4)
     np.testing.assert_allclose(measured.psnr, -10 * np.log10(mse), rtol=1e-4)
@@ -109,7 +109,7 @@ def test_measurements_are_in_the_order_of_the_input(stop):
     # Images leave the attack as they are fooled: the wrong and the nearly wrong ones before the others.
     greys = [0.3, 0.6, 0.45, 0.2, 0.49, 0.7, 0.38]
     image, mask = flat(greys)
-    measured = evaluation.measure(brightness(), (image, [DARK] * 7, mask), PGD, region="full", stop=stop, batch_size=2)
+    measured = measurement.measure(brightness(), (image, [DARK] * 7, mask), PGD, region="full", stop=stop, batch_size=2)
     np.testing.assert_allclose(measured.natural_loss, softplus(40 * (np.array(greys) - 0.5)), rtol=1e-3, atol=1e-6)
     assert measured.correct.tolist() == [True, False, False, True, False, False, True]
 
@@ -122,7 +122,7 @@ def test_nothing_right_leaves_no_success_rate():
 
 def test_an_empty_region_changes_nothing():
     image, mask = flat([0.3, 0.4])
-    measured = evaluation.measure(brightness(), (image, [DARK] * 2, np.zeros_like(mask)), FGSM)
+    measured = measurement.measure(brightness(), (image, [DARK] * 2, np.zeros_like(mask)), FGSM)
     assert (measured.mean_change == 0).all() and np.isinf(measured.psnr).all() and (measured.ssim == 1).all()
 
 
@@ -175,11 +175,11 @@ def test_rows_are_the_natural_one_and_one_per_attack_and_region(digit_rows):
 
 def test_a_row_as_text(digit_rows):
     natural, row = digit_rows[0], row_of(digit_rows, "PGD", "background")
-    text = evaluation.format_row(row)
+    text = measurement.format_row(row)
     assert text.startswith("PGD · background · eps 25.5/255: accuracy ") and f"{100 * row['accuracy']:.1f} % [" in text
     assert ", n = 100, loss " in text
-    assert evaluation.format_row(natural).startswith("natural: accuracy ")
-    assert "loss" not in evaluation.format_row(row | {"loss": None})
+    assert measurement.format_row(natural).startswith("natural: accuracy ")
+    assert "loss" not in measurement.format_row(row | {"loss": None})
 
 
 def test_data_sets_arrays_and_batch_sizes_agree(natural_model, digits_test):
@@ -194,7 +194,7 @@ def test_data_sets_arrays_and_batch_sizes_agree(natural_model, digits_test):
 
 
 def test_the_seed_decides_the_numbers(natural_model, digits):
-    losses = [evaluation.measure(natural_model, digits, la.RandomNoise(eps=EPS), seed=seed).loss for seed in (0, 0, 1)]
+    losses = [measurement.measure(natural_model, digits, la.RandomNoise(eps=EPS), seed=seed).loss for seed in (0, 0, 1)]
     np.testing.assert_array_equal(losses[0], losses[1])
     assert (losses[0] != losses[2]).any()
 
@@ -229,10 +229,10 @@ def test_a_larger_budget_leaves_less_accuracy(natural_model, digits):
 
 
 def test_localized_adversarial_training_helps(natural_model, lat_model, digits):
-    natural, lat = (evaluation.measure(model, digits, PGD) for model in (natural_model, lat_model))
-    gain, low, _ = evaluation.paired_difference(natural.correct, lat.correct)
+    natural, lat = (measurement.measure(model, digits, PGD) for model in (natural_model, lat_model))
+    gain, low, _ = intervals.paired_difference(natural.correct, lat.correct)
     assert gain > 0.15 and low > 0.05
-    assert evaluation.paired_difference(natural.loss, lat.loss)[2] < 0
+    assert intervals.paired_difference(natural.loss, lat.loss)[2] < 0
 
 
 # The two ways to stop.
@@ -250,7 +250,7 @@ def test_a_loss_is_reported_from_the_worst_points_only(natural_model, digits, di
     _, row = la.evaluate(natural_model, digits, {"PGD": PGD}, regions=("full",), stop="fooled")
     assert (row["loss"], row["loss_low"], row["loss_high"]) == (None, None, None)
     assert row["accuracy"] == row_of(digit_rows, "PGD", "full")["accuracy"]
-    assert np.isnan(evaluation.measure(natural_model, digits, PGD, stop="fooled").loss).all()
+    assert np.isnan(measurement.measure(natural_model, digits, PGD, stop="fooled").loss).all()
 
 
 @pytest.mark.parametrize("stop", ["worst", "fooled"])
@@ -275,44 +275,44 @@ def test_the_rest_of_the_image_stays_bit_for_bit(region, stop, natural_model, di
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
 def test_wilson_interval_of_newcombe_1998_table_1(hits, n, low, high):
-    assert evaluation.share_interval(hits, n) == pytest.approx((hits / n, low, high), abs=5e-5)
+    assert intervals.share_interval(hits, n) == pytest.approx((hits / n, low, high), abs=5e-5)
 
 
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.sampled_from([0, 1, n // 2, n - 1, n]), st.just(n))))
 def test_a_share_lies_in_its_interval(case):
-    share, low, high = evaluation.share_interval(*case)
+    share, low, high = intervals.share_interval(*case)
     assert 0 <= low <= share <= high <= 1 and low < high
 
 
 def test_no_share_of_nothing():
-    assert evaluation.share_interval(0, 0) == (None, None, None)
+    assert intervals.share_interval(0, 0) == (None, None, None)
 
 
 def test_mean_intervals():
     known = (2.5, 2.5 - 3.18245 * 0.645497, 2.5 + 3.18245 * 0.645497)  # t for 3 degrees of freedom, standard error
-    assert evaluation.mean_interval([1, 2, 3, 4]) == pytest.approx(known, abs=1e-4)
-    assert evaluation.mean_interval(np.float32([7])) == (7, None, None)
-    assert evaluation.mean_interval(np.full(5, 0.25)) == (0.25, 0.25, 0.25)
+    assert intervals.mean_interval([1, 2, 3, 4]) == pytest.approx(known, abs=1e-4)
+    assert intervals.mean_interval(np.float32([7])) == (7, None, None)
+    assert intervals.mean_interval(np.full(5, 0.25)) == (0.25, 0.25, 0.25)
 
 
 def test_paired_difference():
-    difference = evaluation.paired_difference(np.float32([1, 1, 1, 1]), np.float32([2, 3, 4, 5]))
-    assert difference == pytest.approx(evaluation.mean_interval([1, 2, 3, 4]))
+    difference = intervals.paired_difference(np.float32([1, 1, 1, 1]), np.float32([2, 3, 4, 5]))
+    assert difference == pytest.approx(intervals.mean_interval([1, 2, 3, 4]))
     # 30 of 100 verdicts turn from wrong to right: standard error sqrt(0.3 · 0.7 / 100)
-    value, low, high = evaluation.paired_difference(np.arange(100) < 50, np.arange(100) < 80)
+    value, low, high = intervals.paired_difference(np.arange(100) < 50, np.arange(100) < 80)
     assert value == pytest.approx(0.3) and (low, high) == pytest.approx((0.21, 0.39), abs=0.015)
-    value, low, high = evaluation.paired_difference(np.zeros(2, bool), np.ones(2, bool))
+    value, low, high = intervals.paired_difference(np.zeros(2, bool), np.ones(2, bool))
     assert value == high == 1 and low < 0  # two images that agree decide nothing
     with pytest.raises(ValueError, match=r"3 and 2 values.*same images"):
-        evaluation.paired_difference(np.zeros(3), np.zeros(2))
+        intervals.paired_difference(np.zeros(3), np.zeros(2))
     with pytest.raises(ValueError, match="got 2 and 1 verdicts"):
-        evaluation.paired_interval([1, 0], [1])
+        intervals.paired_interval([1, 0], [1])
 
 
 @given(table=st.lists(st.integers(0, 50), min_size=4, max_size=4).filter(any))
 def test_the_paired_interval_holds_the_value_and_is_never_a_point(table):
     first, second = (np.repeat(column, table) for column in ([1, 1, 0, 0], [1, 0, 1, 0]))
-    value, low, high = evaluation.paired_interval(first, second)
+    value, low, high = intervals.paired_interval(first, second)
     assert value == pytest.approx(first.mean() - second.mean()) and -1 <= low <= value <= high <= 1
     assert high - low > 0.01
 
@@ -325,7 +325,7 @@ def test_the_paired_interval_covers_the_truth(cells, statistic):
     covered = []
     for counts in np.random.default_rng(1).multinomial(200, cells, size=200):
         first, second = (np.repeat(column, counts) for column in ([1, 1, 0, 0], [1, 0, 1, 0]))
-        _, low, high = evaluation.paired_interval(first, second, statistic)
+        _, low, high = intervals.paired_interval(first, second, statistic)
         covered.append(low is None or low <= truth <= high)
     assert np.mean(covered) > 0.91  # 0.95, less two standard errors of 200 draws and a little
 

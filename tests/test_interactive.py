@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import locadv_tf as la
 from locadv_tf import plotting
-from locadv_tf.plotting import interactive
+from locadv_tf.plotting import sliders
 
 NAMES = list("0123456789")
 ATTACK = la.PGD(eps=0.1, steps=6)
@@ -37,7 +37,7 @@ def drawn(monkeypatch):
 
 
 def explore(model, digits, live, attack=ATTACK):
-    return interactive.explore(model, *digits, names=NAMES, attack=attack, seed=3, live=live)
+    return sliders.explore(model, *digits, names=NAMES, attack=attack, seed=3, live=live)
 
 
 def alt_of(panel):
@@ -118,12 +118,12 @@ def test_who_runs_the_cell_says_whether_somebody_is_there(content, there, monkey
     shell = types.SimpleNamespace()
     if content is not None:  # a terminal's IPython has no kernel
         shell.kernel = types.SimpleNamespace(get_parent=lambda channel: {"content": content})
-    monkeypatch.setattr(interactive, "get_ipython", lambda: shell)
-    assert interactive.somebody_is_there() is there
+    monkeypatch.setattr(sliders, "get_ipython", lambda: shell)
+    assert sliders.somebody_is_there() is there
 
 
 def test_with_somebody_there_it_is_sliders(natural_model, digits, monkeypatch):
-    monkeypatch.setattr(interactive, "somebody_is_there", lambda: True)
+    monkeypatch.setattr(sliders, "somebody_is_there", lambda: True)
     assert isinstance(explore(natural_model, digits, live=None), ipywidgets.VBox)
     assert isinstance(explore(natural_model, digits, live=False), plotting.Picture)
 
@@ -145,4 +145,4 @@ def test_with_somebody_there_it_is_sliders(natural_model, digits, monkeypatch):
 def test_bad_input(change, message, live, natural_model, digits):
     given = dict(zip(("images", "labels", "masks"), digits, strict=True)) | {"names": NAMES, "attack": ATTACK} | change
     with pytest.raises(ValueError, match=message):
-        interactive.explore(natural_model, **given, live=live)
+        sliders.explore(natural_model, **given, live=live)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from locadv_tf import plotting
-from locadv_tf.evaluation import evaluation
+from locadv_tf.evaluation import intervals
 
 EVIL = '<b>7 & "8"</b>'  # a name that would break out of an HTML attribute
 EPS = 8 / 255
@@ -22,8 +22,8 @@ ATTACKED = np.clip(IMAGES + EPS * np.sign(rng.normal(size=IMAGES.shape)), 0, 1).
 
 
 def row(model, region, eps, right, n=100):
-    share = evaluation.with_interval("accuracy", evaluation.share_interval(right, n))
-    none = evaluation.with_interval("asr", evaluation.share_interval(0, 0))
+    share = intervals.with_interval("accuracy", intervals.share_interval(right, n))
+    none = intervals.with_interval("asr", intervals.share_interval(0, 0))
     return {"model": model, "region": region, "eps": eps, **share, **none}
 
 

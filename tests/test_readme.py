@@ -11,7 +11,7 @@ import pytest
 from distributed.cli import dask_scheduler, dask_worker
 
 from locadv_tf import cli
-from locadv_tf.reports import report
+from locadv_tf.reports import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -62,8 +62,8 @@ def test_make_targets(target):
 def test_locadv_commands_parse_and_their_parameters_exist(command):
     arguments = cli.parser().parse_args(shlex.split(command)[1:])
     if hasattr(arguments, "parameter"):
-        report.profile_parameters(arguments.profile)
-        report.check_parameters(report.notebook_path("06_report"), cli._parameters(arguments))
+        notebooks.profile_parameters(arguments.profile)
+        notebooks.check_parameters(notebooks.notebook_path("06_report"), cli._parameters(arguments))
 
 
 def test_papermill_command(tmp_path):
@@ -73,7 +73,7 @@ def test_papermill_command(tmp_path):
     words[2] = str(tmp_path / words[2])
     words += ["-p", "output_dir", str(tmp_path)]
     papermill = Path(sys.executable).with_name("papermill")
-    subprocess.run([papermill, *words[1:]], cwd=report.NOTEBOOKS, check=True, capture_output=True)
+    subprocess.run([papermill, *words[1:]], cwd=notebooks.NOTEBOOKS, check=True, capture_output=True)
     assert (tmp_path / "metrics.json").exists()
 
 
@@ -151,7 +151,7 @@ def test_links_and_named_files_exist():
         for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
             assert target in anchors or (folder / target).exists(), target
     for name in re.findall(r"^\| `(\d\d_\w+)`", README, re.MULTILINE):
-        assert (report.NOTEBOOKS / f"{name}.ipynb").exists()
+        assert (notebooks.NOTEBOOKS / f"{name}.ipynb").exists()
 
 
 def test_every_module_has_its_place_in_the_readme():

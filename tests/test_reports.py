@@ -7,9 +7,9 @@ import numpy as np
 import papermill
 import pytest
 
-from locadv_tf.reports import report
+from locadv_tf.reports import metrics, notebooks, page, report
 
-REPORT = report.NOTEBOOKS / "06_report.ipynb"
+REPORT = notebooks.NOTEBOOKS / "06_report.ipynb"
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_parameters_are_strict_before_anything_runs(given, message, tmp_path):
 
 
 def test_whole_numbers_pass_for_floats_and_none_where_it_is_the_default():
-    checked = report.check_parameters(REPORT, {"share": 1, "eps": None, "train_limit": 5})
+    checked = notebooks.check_parameters(REPORT, {"share": 1, "eps": None, "train_limit": 5})
     assert checked == {"share": 1.0, "eps": None, "train_limit": 5} and isinstance(checked["share"], float)
 
 
@@ -62,7 +62,7 @@ def test_a_failing_cell_keeps_the_cells_before_it_and_no_old_metrics(tmp_path):
 
 def test_metrics_hold_only_plain_json(tmp_path):
     results = {"a": np.float32(0.5), "b": np.arange(3), "c": float("nan"), "d": (np.bool_(True), None), 5: np.int64(2)}
-    path = report.write_metrics(tmp_path / "new" / "folder", parameters={"seed": 1}, results=results)
+    path = metrics.write_metrics(tmp_path / "new" / "folder", parameters={"seed": 1}, results=results)
     content = json.loads(path.read_text())
     assert content["results"] == {"a": 0.5, "b": [0, 1, 2], "c": None, "d": [True, None], "5": 2}
     assert content["versions"]["tensorflow"] and content["wall_seconds"] >= 0
@@ -82,19 +82,19 @@ def notebook(tmp_path, *outputs):
 def test_the_html_holds_outputs_but_no_code_and_fetches_nothing(tmp_path):
     picture = '<img alt="A line &amp; a dot." src="data:image/png;base64,AAAA">'
     shown = nbformat.v4.new_output("display_data", data={"text/html": picture, "text/plain": "Picture"})
-    page = report.export_html(notebook(tmp_path, shown), tmp_path / "n.html").read_text()
-    assert "<title>A small run &amp; more</title>" in page and 'alt="A line &amp; a dot."' in page
-    assert "secret" not in page and "<script" not in page and "http" not in page
+    text = page.export_html(notebook(tmp_path, shown), tmp_path / "n.html").read_text()
+    assert "<title>A small run &amp; more</title>" in text and 'alt="A line &amp; a dot."' in text
+    assert "secret" not in text and "<script" not in text and "http" not in text
 
 
 def test_writing_leaves_no_half_file(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
-    report.write_text(path, "old")
+    metrics.write_text(path, "old")
 
     def stopped(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(report.os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
-        report.write_text(path, "new")
+        metrics.write_text(path, "new")
     assert path.read_text() == "old"

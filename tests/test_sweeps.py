@@ -12,16 +12,16 @@ import time
 import distributed
 import pytest
 
-from locadv_tf.reports import report, sweep
+from locadv_tf.reports import metrics, sweep
 
 
 def fake_report(*, dataset, profile, seed, out, parameters):
     """What `reports.report` leaves behind, in no time; seed 13 fails, and leaves its notebook."""
-    report.write_text(out / "report.ipynb", "{}")
+    metrics.write_text(out / "report.ipynb", "{}")
     if seed == 13:
         raise RuntimeError("thirteen")
-    report.write_metrics(out, parameters=sweep.Cell(out, profile, parameters).asked(), results={})
-    report.write_text(out / "report.html", "<html></html>")
+    metrics.write_metrics(out, parameters=sweep.Cell(out, profile, parameters).asked(), results={})
+    metrics.write_text(out / "report.html", "<html></html>")
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_workers_must_have_the_same_environment(tmp_path, ran):
     todo = sweep.cells(tmp_path, datasets=["digits"], seeds=[0])
     with Newer(1) as executor:
         (reason,) = sweep.sweep(todo, executor=executor, log=print).values()
-    keras = report.versions()["keras"]
+    keras = metrics.versions()["keras"]
     assert f"has keras {keras} where the sweep was started with 2.1; start all workers in the same" in reason
     assert not ran
 

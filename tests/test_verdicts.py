@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import locadv_tf as la
 from locadv_tf import validation
-from locadv_tf.reports import report
-from locadv_tf.verdicts import verdicts
-from locadv_tf.verdicts.evidence import compare
-from locadv_tf.verdicts.knobs import at_eps, longer, uses_gradient
-from locadv_tf.verdicts.planted import plant
+from locadv_tf.reports import metrics
+from locadv_tf.verdicts import checklist
+from locadv_tf.verdicts.observations import compare
+from locadv_tf.verdicts.planted_images import plant
+from locadv_tf.verdicts.variants import at_eps, longer, uses_gradient
 
 EPS, STEPS = 0.1, 10
 ACCURACY, ENSEMBLE = "accuracy does not rise", "stronger ensemble finds hardly more"
@@ -89,8 +89,8 @@ def failed(rows):
 def some_checks(names, model, data, attack, **settings):
     """The rows of some checks alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verdicts, "CHECKS", {name: verdicts.CHECKS[name] for name in verdicts.CHECKS if name in names})
-        return verdicts.check(model, data, attack, **settings)
+        patch.setattr(checklist, "CHECKS", {name: checklist.CHECKS[name] for name in checklist.CHECKS if name in names})
+        return checklist.check(model, data, attack, **settings)
 
 
 def idle(model, image, label, *, mask, seed):
@@ -121,16 +121,16 @@ class TestASoundEvaluationPasses:
     def test_every_check_that_applies(self, name, attack, region, skipped, sample, request):
         other = {"natural_model": "lat_model", "lat_model": "natural_model"}[name]
         model, surrogate = map(request.getfixturevalue, (name, other))
-        rows = verdicts.check(model, sample, attack, region=region, surrogate=surrogate)
+        rows = checklist.check(model, sample, attack, region=region, surrogate=surrogate)
         # PGD may lose to the ensemble by an image too many: that hangs on the last bit of the trained weights.
-        assert failed(rows) <= ({ENSEMBLE} if isinstance(attack, la.PGD) else set()), verdicts.headline(rows)
+        assert failed(rows) <= ({ENSEMBLE} if isinstance(attack, la.PGD) else set()), checklist.headline(rows)
         skipped = skipped | ({"foreground untouched"} if region == "full" else set())
         assert {name for name, outcome in outcomes(rows).items() if outcome == "does not apply"} == skipped
         words = "Do not trust this number" if failed(rows) else "No check speaks against this number"
-        assert verdicts.headline(rows).startswith(words)
-        assert [row["check"] for row in rows] == list(verdicts.CHECKS)
+        assert checklist.headline(rows).startswith(words)
+        assert [row["check"] for row in rows] == list(checklist.CHECKS)
         assert all(row["numbers"]["n"] == 100 and row["reason"] for row in rows)
-        json.dumps(report._plain(rows), allow_nan=False)
+        json.dumps(metrics._plain(rows), allow_nan=False)
 
 
 class TestEachOfEightBrokenOnesIsCaught:
@@ -198,7 +198,7 @@ class TestEachOfEightBrokenOnesIsCaught:
         """Runs the checks that should fail, and the accuracy; notebook 05 runs all of them on all eight."""
         rows = some_checks(caught_by | {ACCURACY}, model, few, attack, **settings)
         assert failed(rows) - {ACCURACY} == caught_by
-        headline = verdicts.headline(rows)
+        headline = checklist.headline(rows)
         assert headline.startswith("Do not trust this number: ") and all(name in headline for name in caught_by)
         return rows
 
@@ -266,9 +266,9 @@ class TestEachCheckHasACulprit:
         }
 
     def test_no_check_is_left_out(self, culprits):
-        assert list(culprits) == list(verdicts.CHECKS)
+        assert list(culprits) == list(checklist.CHECKS)
 
-    @pytest.mark.parametrize("name", list(verdicts.CHECKS))
+    @pytest.mark.parametrize("name", list(checklist.CHECKS))
     def test_it_fails(self, name, culprits, natural_model, few):
         given = {"model": natural_model, "data": few, "attack": la.PGD(eps=EPS)}
         (row,) = some_checks({name}, **{"eps": EPS} | given | culprits[name])
@@ -287,7 +287,7 @@ class TestWithoutAGradient:
     def test_one_that_finds_its_way_around_is_not_blamed(self, rounded, natural_model, few):
         attack = functools.partial(straight_through, surrogate=natural_model)
         rows = some_checks(self.NAMES, rounded, few, attack, region="full", eps=EPS, surrogate=natural_model)
-        assert not failed(rows), verdicts.headline(rows)
+        assert not failed(rows), checklist.headline(rows)
         assert outcomes(rows)["few gradients are zero"] == "does not apply"
         assert rows[2]["reason"].endswith("images made for another model: it seems to need none")
 
@@ -314,7 +314,7 @@ class TestWithoutAGradient:
 class TestAnyMask:
     def test_all_empty(self, natural_model, few):
         image, label, mask = (part[:12] for part in few)
-        rows = verdicts.check(natural_model, (image, label, 0 * mask), la.PGD(eps=EPS, steps=2))
+        rows = checklist.check(natural_model, (image, label, 0 * mask), la.PGD(eps=EPS, steps=2))
         assert failed(rows) == {"attack has somewhere to act"}
         assert outcomes(rows)["planted image is found"] == "does not apply"
         assert rows[2]["numbers"] == {"n": 12, "empty": 12, "share": 1.0, "area": 0.0}
@@ -398,13 +398,13 @@ def test_an_attack_that_goes_the_wrong_way(natural_model, few):
 def test_bad_input(changes, message, natural_model, sample):
     given = {"data": sample, "attack": la.PGD(eps=EPS)} | changes
     with pytest.raises(ValueError) as problem:
-        verdicts.check(natural_model, **given)
+        checklist.check(natural_model, **given)
     assert message in str(problem.value)
 
 
 def test_a_softmax_is_refused(natural_model, sample):
     with pytest.raises(ValueError, match="ends in softmax"):
-        verdicts.check(keras.Sequential([natural_model, keras.layers.Softmax()]), sample, la.FGSM(eps=EPS))
+        checklist.check(keras.Sequential([natural_model, keras.layers.Softmax()]), sample, la.FGSM(eps=EPS))
 
 
 class TestKnobs:

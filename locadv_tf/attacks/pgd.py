@@ -19,6 +19,7 @@ import tensorflow as tf
 from locadv_tf import validation
 from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.randomness import fold_in, uniform
+from locadv_tf.units import eps_255
 
 
 class Point(NamedTuple):
@@ -457,13 +458,3 @@ def region_mask(mask, region):
     validation.choice(region, validation.REGIONS, name="region")
     mask = tf.cast(mask, tf.bool)
     return {"background": mask, "foreground": ~mask, "full": tf.ones_like(mask)}[region]
-
-
-def eps_255(eps):
-    """A budget as it is printed: in grey levels of 255.
-
-    Example:
-        >>> eps_255(0.1)
-        '25.5/255'
-    """
-    return f"{255 * eps:.4g}/255"

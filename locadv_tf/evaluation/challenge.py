@@ -16,10 +16,10 @@ from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.data.composite import composite
 from locadv_tf.data.load import load_data
-from locadv_tf.evaluation.evaluation import mean_interval, paired_difference, share_interval, with_interval
+from locadv_tf.evaluation.intervals import mean_interval, paired_difference, share_interval, with_interval
 from locadv_tf.evaluation.reliance import background_reliance, right_without_attack
 from locadv_tf.models import small_cnn
-from locadv_tf.training.training import train_classifier
+from locadv_tf.training.recipes import train_classifier
 
 SHARE_AND_REGION = {"natural": (0.0, "background"), "LAT": (0.5, "background"), "AT": (0.5, "full")}
 TRAININGS = tuple(SHARE_AND_REGION)

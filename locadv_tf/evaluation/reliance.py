@@ -22,7 +22,7 @@ from locadv_tf.attacks import losses, pgd
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.masks import SOURCES, background_mask, random
 from locadv_tf.engine.stream import run_attack
-from locadv_tf.evaluation.evaluation import mean_interval, paired_interval, share_interval, with_interval
+from locadv_tf.evaluation.intervals import mean_interval, paired_interval, share_interval, with_interval
 
 SIGMA = 60 / 255  # the second of the seven noise levels, 30/255 to 210/255, in the code of Moayeri et al.
 QUICK_SOURCES = tuple(name for name in SOURCES if name not in ("grabcut", "full"))  # slow; has no foreground

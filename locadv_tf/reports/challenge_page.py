@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 
 from locadv_tf import plotting
-from locadv_tf.attacks.pgd import eps_255
+from locadv_tf.reports import metrics, page
+from locadv_tf.reports import claims
+from locadv_tf.reports import collect
+from locadv_tf.reports import report
+from locadv_tf.reports import tables
+from locadv_tf.units import eps_255
 from locadv_tf.evaluation.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
-from locadv_tf.evaluation.evaluation import mean_interval, with_interval
+from locadv_tf.evaluation.intervals import mean_interval, with_interval
 from locadv_tf.plotting import Panel
-from locadv_tf.reports import claims, collect, tables
-from locadv_tf.reports import report as reporting
 
 COLUMNS = ("correlation", "training", "seeds", *QUANTITIES[:5], "only_bg_t")
 FOUND = ("correlation", "compared", "seeds", "bg_gap", "mixed_rand", "worst_group", "finding")
@@ -131,13 +134,13 @@ def report(out, *, correlations=CORRELATIONS, seeds=(0, 1, 2), trainings=TRAININ
     grid = {"correlations": correlations, "seeds": seeds, "trainings": trainings}
     for row in compare(**grid, **settings, done=done):
         done.append(row)
-        reporting.write_metrics(out, parameters=settings, results={"challenge": done})
+        metrics.write_metrics(out, parameters=settings, results={"challenge": done})
     asked = [
         row for row in done
         if row["correlation"] in correlations and row["seed"] in seeds and row["training"] in trainings
     ]  # fmt: skip
-    reporting.write_text(out / "challenge.csv", pd.DataFrame(over_seeds(asked)).to_csv(index=False))
-    reporting.write_text(out / "challenge.html", reporting.page("Background challenge", _body(asked, settings)))
+    metrics.write_text(out / "challenge.csv", pd.DataFrame(over_seeds(asked)).to_csv(index=False))
+    metrics.write_text(out / "challenge.html", page.page("Background challenge", _body(asked, settings)))
     return asked, out / "challenge.html"
 
 

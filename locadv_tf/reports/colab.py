@@ -8,9 +8,10 @@ badge and cell into each notebook. Without an address the badge opens Colab itse
 import json
 import re
 
+from locadv_tf.reports import metrics, notebooks
 from locadv_tf.reports import report
 
-CITATION = report.NOTEBOOKS.parent / "CITATION.cff"
+CITATION = notebooks.NOTEBOOKS.parent / "CITATION.cff"
 _COLAB = "https://colab.research.google.com/"
 _UPLOAD = """
 
@@ -75,12 +76,12 @@ def stamp(repository=None):
             raise ValueError(f"repository={repository!r}; expected https://github.com/OWNER/NAME, without .git.")
         text = re.sub(r"^repository-code: .*\n", "", CITATION.read_text(), flags=re.MULTILINE)
         line = f'repository-code: "{repository}"\n'
-        report.write_text(CITATION, re.sub(r"^(?=authors:)", line, text, flags=re.MULTILINE))
-    paths = sorted(report.NOTEBOOKS.glob("[0-9]*.ipynb"))
+        metrics.write_text(CITATION, re.sub(r"^(?=authors:)", line, text, flags=re.MULTILINE))
+    paths = sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb"))
     for path in paths:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook["cells"] = _with_colab(notebook["cells"], path.stem, address())
-        report.write_text(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        metrics.write_text(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     return paths
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from locadv_tf.attacks.pgd import eps_255
-from locadv_tf.evaluation.evaluation import mean_interval
-from locadv_tf.reports import claims, report
+from locadv_tf.reports import metrics, page
+from locadv_tf.reports import claims
+from locadv_tf.reports import report
+from locadv_tf.units import eps_255
+from locadv_tf.evaluation.intervals import mean_interval
 
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
 
@@ -132,4 +134,4 @@ def _write_tables(folder, frames, runs):
             "background minus that of the foreground) above 0, an RFS below 0, an energy ratio above 1.</p>"
             f"{shown['reliance']}"
         )
-    report.write_text(folder / "collected.html", report.page("Collected reports", body))
+    metrics.write_text(folder / "collected.html", page.page("Collected reports", body))

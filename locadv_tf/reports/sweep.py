@@ -16,6 +16,7 @@ import traceback
 import uuid
 from pathlib import Path
 
+from locadv_tf.reports import metrics, notebooks
 from locadv_tf.reports import report
 
 _ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
@@ -31,11 +32,11 @@ class Cell:
 
     def asked(self):
         """All parameters of the report: the notebook's defaults, the profile's, the cell's own."""
-        source = report.notebook_path("06_report")
-        known = report.notebook_parameters(source)
-        profile = report.check_parameters(source, report.profile_parameters(self.profile), known_only=True)
+        source = notebooks.notebook_path("06_report")
+        known = notebooks.notebook_parameters(source)
+        profile = notebooks.check_parameters(source, notebooks.profile_parameters(self.profile), known_only=True)
         defaults = {name: default for name, (default, _) in known.items() if name != "output_dir"}
-        return defaults | profile | report.check_parameters(source, self.parameters)
+        return defaults | profile | notebooks.check_parameters(source, self.parameters)
 
     def done(self):
         """The parameters of the report that the folder holds the numbers of; None: it holds none."""
@@ -77,7 +78,7 @@ class Cell:
                     parameters=self.parameters,
                 )
             except Exception as problem:  # whatever it was, the other cells go on
-                report.write_text(made / "error.txt", traceback.format_exc())
+                metrics.write_text(made / "error.txt", traceback.format_exc())
                 reason = f"{type(problem).__name__}: {str(problem).strip().splitlines()[-1] if str(problem) else ''}"
                 return None if self.finished() else reason
             finally:  # stopped by hand: the partial notebook stays, too
@@ -91,7 +92,7 @@ class Cell:
                 shutil.rmtree(left, ignore_errors=True)
 
     def _check_worker(self, versions):
-        here = report.versions()
+        here = metrics.versions()
         other = [
             f"{name} {here.get(name)} where the sweep was started with {version}"
             for name, version in (versions or {}).items()
@@ -222,7 +223,7 @@ def _outcomes(waiting, executor):
     if executor is None:
         yield from ((cell, cell.run) for cell in waiting)
         return
-    futures = {executor.submit(cell.run, report.versions()): cell for cell in waiting}
+    futures = {executor.submit(cell.run, metrics.versions()): cell for cell in waiting}
     try:
         yield from ((futures[future], future.result) for future in concurrent.futures.as_completed(futures))
     finally:

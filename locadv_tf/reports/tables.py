@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from locadv_tf.attacks.pgd import eps_255
+from locadv_tf.units import eps_255
 
 
 class Table:

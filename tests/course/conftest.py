@@ -6,7 +6,7 @@ import pytest
 from handed_in import STUDENTS, Course
 from wrong import WRONG
 
-from locadv_tf.course import course
+from locadv_tf.course import release
 
 
 def _graded(folder, name):
@@ -26,7 +26,7 @@ def graded(request, tmp_path_factory):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         futures = {
             name: pool.submit(_graded, tmp_path_factory.mktemp(name), name)
-            for name in course.assignments()
+            for name in release.assignments()
             if name in wanted
         }
         yield lambda name: futures[name].result()

@@ -6,7 +6,7 @@ import nbformat
 from nbgrader.api import Gradebook
 from wrong import WRONG
 
-from locadv_tf.course import course
+from locadv_tf.course import release
 
 
 class Course:
@@ -14,8 +14,8 @@ class Course:
 
     def __init__(self, folder, name):
         self.name, self.folder, self.submissions = name, folder / "course", folder / "submissions"
-        (self.released,) = course.release(self.folder, [name])
-        self.source = nbformat.read(course.KIT / "source" / name / f"{name}.ipynb", as_version=4)
+        (self.released,) = release.release(self.folder, [name])
+        self.source = nbformat.read(release.KIT / "source" / name / f"{name}.ipynb", as_version=4)
         self.rows = {}
 
     def submit(self, student, notebook, timestamp=None):
@@ -43,7 +43,7 @@ class Course:
 
     def grade(self, **options):
         """Grades what was submitted and keeps the rows by student."""
-        rows = course.grade(self.folder, self.submissions, log=lambda line: None, **options)
+        rows = release.grade(self.folder, self.submissions, log=lambda line: None, **options)
         self.rows = {row["student"]: row for row in rows}
 
     def points(self, student):

@@ -8,9 +8,9 @@ import pytest
 from handed_in import STUDENTS
 from wrong import WRONG
 
-from locadv_tf.course import course
+from locadv_tf.course import release
 
-NAMES = course.assignments()
+NAMES = release.assignments()
 MISTAKES = [(name, mistake) for name in NAMES for mistake in WRONG[name]]
 
 
@@ -25,7 +25,7 @@ class TestForm:
 
     @pytest.fixture
     def source(self, name):
-        return nbformat.read(course.KIT / "source" / name / f"{name}.ipynb", as_version=4)
+        return nbformat.read(release.KIT / "source" / name / f"{name}.ipynb", as_version=4)
 
     def test_it_validates_holds_no_outputs_and_is_not_paired(self, source):
         nbformat.validate(source)
@@ -82,10 +82,10 @@ class TestMarks:
 
     def test_no_solution_is_left_in_the_release(self, name, graded):
         released = nbformat.read(graded(name).released, as_version=4)
-        assert course.leaks(graded(name).source, released) == []
+        assert release.leaks(graded(name).source, released) == []
         text = nbformat.writes(released)
-        assert not re.search(course.DELIMITERS, text) and "Model answer" not in text
-        assert course.leaks(graded(name).source, graded(name).source)  # it does find what is there
+        assert not re.search(release.DELIMITERS, text) and "Model answer" not in text
+        assert release.leaks(graded(name).source, graded(name).source)  # it does find what is there
 
     def test_what_is_not_written_yet_is_said_so(self, name, graded):
         assert "this part is not written yet" in graded(name).feedback("released")

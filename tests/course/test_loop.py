@@ -12,7 +12,7 @@ import pytest
 from handed_in import Course
 from nbgrader.api import Gradebook
 
-from locadv_tf.course import course
+from locadv_tf.course import release
 
 NAME = "1_background"  # the quickest one
 
@@ -106,7 +106,7 @@ def test_release_submit_autograde_feedback_regrade_late_and_csv(loop, tmp_path):
 def test_locadv_course_grades_the_same_folder(tmp_path):
     """Late, unchanged, changed and regraded, as `locadv course` does it."""
     there = Course(tmp_path, NAME)
-    course.release(there.folder, [NAME], due="2026-01-01 00:00 UTC", year=2031)
+    release.release(there.folder, [NAME], due="2026-01-01 00:00 UTC", year=2031)
     there.submit("1234567", there.source, timestamp="2026-01-01 00:30:00 UTC")
     there.grade()
     (row,) = there.rows.values()
@@ -122,14 +122,14 @@ def test_locadv_course_grades_the_same_folder(tmp_path):
     (row,) = there.rows.values()
     assert row["marks"] == 80 and row["seconds_late"] == 0 and row["penalty"] == 0
 
-    path = course.export(there.folder, tmp_path / "marks" / "grades.csv")
+    path = release.export(there.folder, tmp_path / "marks" / "grades.csv")
     with path.open() as file:
         (exported,) = csv.DictReader(file)
     assert (exported["student_id"], float(exported["score"])) == ("1234567", 80)
 
 
 def test_check_says_what_it_found():
-    (row,) = course.check([NAME], log=lambda line: None)
+    (row,) = release.check([NAME], log=lambda line: None)
     assert row == {
         "assignment": NAME, "points": 100, "automatic": 85, "reference": 85, "released": 0, "leaks": [], "ok": True,
     }  # fmt: skip

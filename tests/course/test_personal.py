@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
-from locadv_tf import coursework
-from locadv_tf.course import course
+from locadv_tf.course import feedback, release
 
 
 def run(name, grade_ids, variables, replace=None):
     """Runs cells of a source, and the one that defines the student, in a dictionary of variables."""
-    source = nbformat.read(course.KIT / "source" / name / f"{name}.ipynb", as_version=4)
+    source = nbformat.read(release.KIT / "source" / name / f"{name}.ipynb", as_version=4)
     for cell in source.cells:
         if cell.metadata.get("nbgrader", {}).get("grade_id") in grade_ids:
             exec(cell.source.replace(*replace or ("", "")), variables)
@@ -43,7 +42,7 @@ def defence():
 @pytest.mark.parametrize("student", ["student51", "student90", "student144", "student0"])
 def test_a_right_audit_gets_its_points(student, defence, quiet):
     """Noise of a student's eps turns none to two of the images: too few to compare anything with."""
-    mine = coursework.personal_seed(student, year=defence["year"])
+    mine = feedback.personal_seed(student, year=defence["year"])
     image, label, mask = la.to_arrays(la.load_data("digits", "test", limit=100, seed=mine))
     eps = int(np.random.default_rng(mine).integers(22, 29)) / 255
     own = {name: defence["tf"].constant(value) for name, value in (("image", image), ("label", label), ("mask", mask))}
@@ -56,6 +55,6 @@ def test_a_right_audit_gets_its_points(student, defence, quiet):
 def test_an_audit_that_asks_for_one_image_only_does_not(defence, quiet):
     wrong = ("turned(model, x) > turned(model, noise)", "turned(model, x) > 0")
     run("4_defence", ("audit",), defence, wrong)
-    with pytest.raises(coursework.NotYet, match="an attack on ten of the images"):
+    with pytest.raises(feedback.NotYet, match="an attack on ten of the images"):
         run("4_defence", ("audit_strong",), defence)
     run("4_defence", ("audit",), defence)

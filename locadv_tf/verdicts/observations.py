@@ -22,7 +22,7 @@ from locadv_tf.attacks.randomness import uniform
 from locadv_tf.attacks.square import Square
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.engine.stream import run_attack
-from locadv_tf.verdicts.knobs import knob, uses_gradient
+from locadv_tf.verdicts.variants import knob, uses_gradient
 
 LEVEL = 0.01  # of the one-sided exact tests: a sound evaluation fails one of them by chance that often at most
 TOLERANCE, FEW = 0.02, 2  # the share of all images, and the number, that a stronger attack must fool more than

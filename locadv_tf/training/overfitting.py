@@ -12,29 +12,7 @@ import tensorflow as tf
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD, check_attack, region_mask
 from locadv_tf.data.batches import first_images, masks_or_ones
-from locadv_tf.training.training import LocalizedAdversarialTraining
-
-
-def single_step(eps):
-    """The attack of Wong et al. (2020, algorithm 3), to train with: a random start, then one step of size 1.25 eps.
-
-    Args:
-        eps: the budget, in pixel units of [0, 1].
-
-    Returns:
-        A `PGD` object. The step reaches across most of the ball, as the start is anywhere in it; with steps of 2 eps,
-        or without the random start (`FGSM`), Wong et al. saw training fail.
-
-    Raises:
-        ValueError: if `eps` is not in [0, 1].
-
-    Example:
-        >>> attack = single_step(eps=0.1)
-        >>> print(attack, "· step size", attack.alpha)
-        PGD-1, eps = 25.5/255 · step size 0.125
-    """
-    eps = validation.fraction(eps, name="eps")
-    return PGD(eps=eps, steps=1, step_size=min(1.25 * eps, 1.0), keep="last")
+from locadv_tf.training.localized import LocalizedAdversarialTraining
 
 
 class OverfittingWatch(keras.callbacks.Callback):

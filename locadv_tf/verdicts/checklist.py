@@ -12,32 +12,32 @@ reason: what could not be looked at speaks for no number. An attack that cannot 
 import tensorflow as tf
 
 from locadv_tf.engine.progress import progress_bar
-from locadv_tf.verdicts import conduct, strength
-from locadv_tf.verdicts.evidence import gather
-from locadv_tf.verdicts.outcomes import judged
+from locadv_tf.verdicts import rivals, rules
+from locadv_tf.verdicts.observations import gather
+from locadv_tf.verdicts.pass_or_fail import judged
 
 CHECKS = {
     judge.__name__.replace("_", " "): judge
     for judge in (
-        conduct.accuracy_does_not_rise,
-        conduct.foreground_untouched,
-        conduct.attack_has_somewhere_to_act,
-        conduct.budget_and_range_kept,
-        conduct.weights_untouched,
-        conduct.finite_and_deterministic,
-        conduct.answer_depends_on_image_alone,
-        conduct.eps_zero_is_natural,
-        strength.accuracy_falls_with_eps,
-        strength.unbounded_full_attack_reaches_chance,
-        strength.iterative_beats_single_step,
-        strength.gradient_beats_noise,
-        strength.more_steps_change_little,
-        strength.white_box_beats_transfer,
-        strength.white_box_beats_black_box,
-        strength.stronger_ensemble_finds_hardly_more,
-        strength.few_gradients_are_zero,
-        strength.planted_image_is_found,
-        conduct.few_steps_are_clipped,
+        rules.accuracy_does_not_rise,
+        rules.foreground_untouched,
+        rules.attack_has_somewhere_to_act,
+        rules.budget_and_range_kept,
+        rules.weights_untouched,
+        rules.finite_and_deterministic,
+        rules.answer_depends_on_image_alone,
+        rules.eps_zero_is_natural,
+        rivals.accuracy_falls_with_eps,
+        rivals.unbounded_full_attack_reaches_chance,
+        rivals.iterative_beats_single_step,
+        rivals.gradient_beats_noise,
+        rivals.more_steps_change_little,
+        rivals.white_box_beats_transfer,
+        rivals.white_box_beats_black_box,
+        rivals.stronger_ensemble_finds_hardly_more,
+        rivals.few_gradients_are_zero,
+        rivals.planted_image_is_found,
+        rules.few_steps_are_clipped,
     )
 }
 

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from locadv_tf.attacks.losses import respond_with_gradient
 
+__all__ = ["FAULTS", "answers", "cases"]
+
 FAULTS = ("budget", "mask", "range", "sign", "sound", "steps")
 _STEPS = 10
 

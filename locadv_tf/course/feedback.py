@@ -10,6 +10,8 @@ import pathlib
 
 import numpy as np
 
+__all__ = ["NotYet", "expect", "expect_equal", "personal_seed"]
+
 
 class NotYet(AssertionError):
     """A check that failed. Jupyter shows the message alone: a traceback through the check would only hide it."""
@@ -34,7 +36,7 @@ def expect(passed, what, *, expected, got, look):
         >>> expect(False, "the sum of 2 and 2", expected=4, got=5, look="add: is there a 1 too many?")
         Traceback (most recent call last):
         ...
-        locadv_tf.coursework.NotYet: Not yet: the sum of 2 and 2
+        locadv_tf.course.feedback.NotYet: Not yet: the sum of 2 and 2
           expected  4
           got       5
           look at   add: is there a 1 too many?
@@ -58,7 +60,7 @@ def expect_equal(got, expected, what, *, look, atol=0.0):
         >>> expect_equal([1.0, 2.5], [1.0, 2.0], "the row", look="the second entry", atol=0.1)
         Traceback (most recent call last):
         ...
-        locadv_tf.coursework.NotYet: Not yet: the row
+        locadv_tf.course.feedback.NotYet: Not yet: the row
           expected  values within 0.1 of [1, 2]
           got       1 of 2 values differ, by up to 0.5: [1, 2.5]
           look at   the second entry

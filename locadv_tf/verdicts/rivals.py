@@ -14,10 +14,10 @@ import numpy as np
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
 from locadv_tf.attacks.pgd import FGSM, PGD, Attack
 from locadv_tf.engine.stream import run_attack
-from locadv_tf.verdicts.evidence import LEVEL, QUERIES, call, compare, p_at_least
-from locadv_tf.verdicts.knobs import at_eps, knob, longer, uses_gradient
-from locadv_tf.verdicts.outcomes import NO_KNOB, judged, percent, skipped
-from locadv_tf.verdicts.planted import plant
+from locadv_tf.verdicts.observations import LEVEL, QUERIES, call, compare, p_at_least
+from locadv_tf.verdicts.pass_or_fail import NO_KNOB, judged, percent, skipped
+from locadv_tf.verdicts.planted_images import plant
+from locadv_tf.verdicts.variants import at_eps, knob, longer, uses_gradient
 
 LONG_STEPS = 60  # of PGD, where the attack has no steps to multiply
 PLANTED = 16  # images that get a planted adversarial one

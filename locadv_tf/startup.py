@@ -1,9 +1,34 @@
-"""The device that a run uses, and the memory that it takes there."""
+"""What happens first: TensorFlow is imported in silence, and says which device it computes on.
 
+TensorFlow 2.21 prints some start-up messages whatever `TF_CPP_MIN_LOG_LEVEL` says, since its logging is not set up yet,
+and a notebook shows them in red. Set that variable to 0 or 1 to see them, and why a GPU is not found.
+"""
+
+import contextlib
 import os
 import platform
 
-import tensorflow as tf
+
+def import_tensorflow():
+    """Imports TensorFlow and looks for GPUs, in silence; exceptions come through."""
+    silent = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") >= "2"
+    with _without_stderr() if silent else contextlib.nullcontext():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _without_stderr():
+    # The messages come from C++, past sys.stderr, so the file descriptor itself is turned away for the while.
+    with open(os.devnull, "w") as nowhere:
+        saved = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def grow_gpu_memory():
@@ -17,6 +42,8 @@ def grow_gpu_memory():
     Example:
         >>> gpus = grow_gpu_memory()
     """
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from locadv_tf.attacks.pgd import eps_255
-from locadv_tf.evaluation.evaluation import share_interval, with_interval
-from locadv_tf.verdicts.knobs import at_eps
-from locadv_tf.verdicts.outcomes import NO_KNOB, judged, percent, skipped
+from locadv_tf.evaluation.intervals import share_interval, with_interval
+from locadv_tf.units import eps_255
+from locadv_tf.verdicts.pass_or_fail import NO_KNOB, judged, percent, skipped
+from locadv_tf.verdicts.variants import at_eps
 
 EMPTY_SHARE, CLIPPED_SHARE = 0.02, 0.95  # of the images, with an empty mask; of the steps
 

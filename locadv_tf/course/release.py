@@ -14,9 +14,9 @@ import nbformat
 
 from locadv_tf import validation
 from locadv_tf.course import grader, submissions
-from locadv_tf.reports import report
+from locadv_tf.reports import notebooks
 
-KIT = report.NOTEBOOKS / "assignments"
+KIT = notebooks.NOTEBOOKS / "assignments"
 DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
 
 
