@@ -52,7 +52,7 @@ def test_make_targets(target):
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout  # fmt: skip
     expected = {
-        "report": "locadv report", "test": "pytest", "test-course": "pytest tests/course", "lab": "jupyter lab",
+        "report": "locadv report", "test": "pytest", "test-course": "pytest tests/grading", "lab": "jupyter lab",
         "lint": "ruff", "bench": "locadv bench",
     }  # fmt: skip
     assert expected[target] in ready
@@ -119,7 +119,7 @@ def test_several_gpus_snippet(tmp_path):
     assert "Epoch 2/2" in told and re.search(r"trained on [1-9]\d* device", told)
 
 
-# Stands in for the sweep itself, which tests/test_sweeps.py runs on a cluster: what a worker says of itself.
+# Stands in for the sweep itself, which tests/reports/test_sweep.py runs on a cluster: what a worker says of itself.
 SWEEP = """
 import os, warnings
 warnings.filterwarnings("ignore", "\\nPort 8787")  # of Dask's dashboard: another program may have it

@@ -9,15 +9,11 @@ import numpy as np
 import pandas as pd
 
 from locadv_tf import plotting
-from locadv_tf.reports import metrics, page
-from locadv_tf.reports import claims
-from locadv_tf.reports import collect
-from locadv_tf.reports import report
-from locadv_tf.reports import tables
-from locadv_tf.units import eps_255
 from locadv_tf.evaluation.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
 from locadv_tf.evaluation.intervals import mean_interval, with_interval
 from locadv_tf.plotting import Panel
+from locadv_tf.reports import claims, collect, metrics, page, tables
+from locadv_tf.units import eps_255
 
 COLUMNS = ("correlation", "training", "seeds", *QUANTITIES[:5], "only_bg_t")
 FOUND = ("correlation", "compared", "seeds", "bg_gap", "mixed_rand", "worst_group", "finding")

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from locadv_tf.units import eps_255
 from locadv_tf.evaluation.intervals import paired_difference
+from locadv_tf.units import eps_255
 
 VERDICTS = ("supported", "not supported", "undecided")
 IMPERCEPTIBLE_EPS, IMPERCEPTIBLE_SSIM = 8 / 255, 0.95  # a convention and a proxy; no people were asked

@@ -9,7 +9,6 @@ import json
 import re
 
 from locadv_tf.reports import metrics, notebooks
-from locadv_tf.reports import report
 
 CITATION = notebooks.NOTEBOOKS.parent / "CITATION.cff"
 _COLAB = "https://colab.research.google.com/"

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from locadv_tf.reports import metrics, page
-from locadv_tf.reports import claims
-from locadv_tf.reports import report
-from locadv_tf.units import eps_255
 from locadv_tf.evaluation.intervals import mean_interval
+from locadv_tf.reports import claims, metrics, page
+from locadv_tf.units import eps_255
 
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
 

@@ -16,8 +16,7 @@ import traceback
 import uuid
 from pathlib import Path
 
-from locadv_tf.reports import metrics, notebooks
-from locadv_tf.reports import report
+from locadv_tf.reports import metrics, notebooks, report
 
 _ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
 

@@ -16,7 +16,7 @@ from traitlets.config import Config
 from locadv_tf import cli
 from locadv_tf.reports import colab, notebooks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "https://github.com/someone/kit.for-class"
 
 

@@ -190,7 +190,7 @@ def test_no_images_are_no_problem(attack, tiny_model):
     assert attack(tiny_model(), nothing, np.zeros(0, int)).shape == nothing.shape
 
 
-# Rule 3 (batch slices: test_engine.py)
+# Rule 3 (batch slices: test_stream.py)
 
 
 @given(case=cases(compiled=False))
@@ -515,7 +515,7 @@ def test_10_an_image_stays_flagged_when_a_later_restart_is_fine():
     np.testing.assert_array_equal(result.nonfinite, at_one[0] | at_one[1])
 
 
-# Rule 11 (across batch sizes: test_engine.py)
+# Rule 11 (across batch sizes: test_stream.py)
 
 
 @given(case=cases())

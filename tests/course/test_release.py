@@ -1,4 +1,4 @@
-"""`locadv course` without a grading run, which is what tests/course is for: input, copies, leaks, limits."""
+"""`locadv course` without a grading run, which is what tests/grading is for: input, copies, leaks, limits."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from locadv_tf import cli
 from locadv_tf.course import grader, release, submissions
 
 NAME, OTHER = "1_background", "2_attack"
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "instructors.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "instructors.md"
 
 
 class Nbgrader:

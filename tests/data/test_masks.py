@@ -52,7 +52,7 @@ def assert_is_mask(mask, images):
 @pytest.fixture(scope="module")
 def cifar10():
     """1,000 test images, float32 in [0, 1]."""
-    beside = pathlib.Path(__file__).parents[2] / "shared" / "tensorflow_datasets"
+    beside = pathlib.Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
     folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or beside)
     if not (folder / "cifar10").is_dir():
         pytest.skip(f"CIFAR-10 is not prepared in {folder} (set TFDS_DATA_DIR)")
