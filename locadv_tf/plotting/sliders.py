@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from IPython import get_ipython
 
-from locadv_tf import plotting, validation
+from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.engine.stream import run_attack
 
@@ -70,13 +70,13 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
 
     if somebody_is_there() if live is None else live:
         return _panel(
-            lambda *chosen: plotting.attack_cases([case(*chosen)], names=names, scale=largest),
+            lambda *chosen: attack_cases([case(*chosen)], names=names, scale=largest),
             count=len(images),
             attack=attack,
             largest=largest,
         )
     cases = [case(0, attack.eps, attack.steps, region) for region in validation.REGIONS]
-    return plotting.attack_cases(cases, names=names, scale=attack.eps)
+    return attack_cases(cases, names=names, scale=attack.eps)
 
 
 def somebody_is_there():

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining
+from locadv_tf.validation import count, fraction
 
 
 def single_step(eps):
@@ -26,7 +26,7 @@ def single_step(eps):
         >>> print(attack, "· step size", attack.alpha)
         PGD-1, eps = 25.5/255 · step size 0.125
     """
-    eps = validation.fraction(eps, name="eps")
+    eps = fraction(eps, name="eps")
     return PGD(eps=eps, steps=1, step_size=min(1.25 * eps, 1.0), keep="last")
 
 
@@ -72,8 +72,8 @@ def train_classifier(
         >>> history["natural_loss"][0] > 0
         True
     """
-    validation.count(epochs, name="epochs")
-    validation.count(batch_size, name="batch_size")
+    count(epochs, name="epochs")
+    count(batch_size, name="batch_size")
     _check_unbatched(train, "train")
     if validation is not None:
         _check_unbatched(validation, "validation")

@@ -500,5 +500,5 @@ def test_the_commands_of_the_instructors_page_parse():
 
 def test_the_instructors_page_names_every_notebook_and_assignment():
     text = DOCS.read_text()
-    for path in [*release.reports.NOTEBOOKS.glob("[0-9]*.ipynb"), *release.KIT.glob("source/*/*.ipynb")]:
+    for path in [*release.notebooks.NOTEBOOKS.glob("[0-9]*.ipynb"), *release.KIT.glob("source/*/*.ipynb")]:
         assert f"`{path.stem}`" in text

@@ -32,7 +32,7 @@ def drawn(monkeypatch):
     """The cases of every picture that is drawn, in turn."""
     cases = []
     draw = plotting.attack_cases
-    monkeypatch.setattr(plotting, "attack_cases", lambda some, **how: cases.append(some) or draw(some, **how))
+    monkeypatch.setattr(sliders, "attack_cases", lambda some, **how: cases.append(some) or draw(some, **how))
     return cases
 
 

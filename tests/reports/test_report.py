@@ -94,7 +94,7 @@ def test_writing_leaves_no_half_file(tmp_path, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report.os, "replace", stopped)
+    monkeypatch.setattr(metrics.os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
         metrics.write_text(path, "new")
     assert path.read_text() == "old"
