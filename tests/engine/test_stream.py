@@ -1,6 +1,7 @@
 """`run_attack` against the plain loop: the same verdicts and losses in the input's order, whatever the batch."""
 
 import dataclasses
+import functools
 import itertools
 
 import keras
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
+from examples import examples
 from locadv_tf.attacks import pgd
 from locadv_tf.data.batches import batches
 from locadv_tf.engine import stream
@@ -89,6 +91,12 @@ def plain_loop(model, data, attack, seed=0):
     return (predicted(model, image) != label) | (predicted(model, x) != label), losses(model, x, label), x
 
 
+@pytest.fixture(scope="module")
+def plain_answers(model, data):
+    """`plain_answers(attack, n)`: `plain_loop` on the first n images with seed 3, run once for all batch sizes."""
+    return functools.cache(lambda attack, n: plain_loop(model, tuple(part[:n] for part in data), attack, seed=3))
+
+
 def budgets(attack):
     """Gradient evaluations and queries of an image that takes the whole budget."""
     spent = [(member.uses_gradient, member.runs * member.steps) for member in attack.members]
@@ -106,11 +114,11 @@ def assert_same(result, other):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 128, 500])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
-def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model, data):
+def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model, data, plain_answers):
     n = 25 if batch_size == 1 else N
     image, label, mask = data = tuple(part[:n] for part in data)
     result = la.run_attack(model, data, attack, seed=3, batch_size=batch_size)
-    fooled, _, _ = plain_loop(model, data, attack, seed=3)
+    fooled, _, _ = plain_answers(attack, n)
     np.testing.assert_array_equal(result.fooled, fooled)
     assert 0.2 < fooled.mean() < 0.95  # both verdicts occur
 
@@ -129,10 +137,10 @@ def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model,
 
 @pytest.mark.parametrize("batch_size", [7, 128])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
-def test_the_whole_budget_gives_the_plain_loops_losses(attack, batch_size, model, data):
+def test_the_whole_budget_gives_the_plain_loops_losses(attack, batch_size, model, data, plain_answers):
     label = data[1]
     result = la.run_attack(model, data, attack, seed=3, stop="worst", batch_size=batch_size)
-    fooled, loss, x = plain_loop(model, data, attack, seed=3)
+    fooled, loss, x = plain_answers(attack, N)
     np.testing.assert_array_equal(result.fooled, fooled)
     right = result.natural_correct
     np.testing.assert_allclose(result.loss[right], loss[right], rtol=1e-3, atol=1e-5)
@@ -155,7 +163,7 @@ def test_a_region_is_a_mask(region, model, data):
     np.testing.assert_allclose(result.images[result.natural_correct], x[result.natural_correct], atol=1e-5)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(n=st.integers(0, 20), batch_size=st.integers(1, 25), steps=st.integers(1, 4), restarts=st.integers(1, 3),
        kind=st.sampled_from((la.PGD, la.APGD, la.Square)), stop=st.sampled_from(("fooled", "worst")),
        seed=st.integers(0, 2**31))  # fmt: skip
