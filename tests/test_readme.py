@@ -129,6 +129,7 @@ collected.collect = print
 """
 
 
+@pytest.mark.slow
 def test_slurm_snippet(tmp_path):
     """Without SLURM: `sbatch` runs the job's script here, so that the snippet's cluster has real workers. It takes a
     copy of the script, as SLURM does: dask-jobqueue deletes its own as soon as `sbatch` is back."""

@@ -241,6 +241,7 @@ def test_a_pool_of_processes(tmp_path):
     assert "ValueError" in reason and "no_such_set" in reason
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_loses_no_cell(tmp_path):
     """Two worker processes, each with a training; one is killed. In the end all is as in one report of both."""
     trainings = ["natural", "LAT"]
