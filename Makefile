@@ -16,7 +16,7 @@ test: $(READY) lint
 
 # Every assignment, handed in rightly and wrongly, through nbgrader: minutes.
 test-course: $(READY)
-	$(BIN)/python -m pytest tests/course
+	$(BIN)/python -m pytest tests/grading
 
 # The peers are no part of the environment until they are asked for.
 bench: $(READY)

@@ -284,7 +284,7 @@ def markdown(results):
             f"## {dataset}",
             "",
             f"{mine[0]['seeds']} seeds, {about['images']:,} training images, {about['epochs']} epochs, eps "
-            f"{la.attacks.eps_255(about['eps'])}, PGD-{about['steps']} on {n:,} test images. "
+            f"{la.eps_255(about['eps'])}, PGD-{about['steps']} on {n:,} test images. "
             f"Costs on {result['machine']}.",
             "",
             "| training | passes | cost | natural (%) | background (%) | full (%) | kept, background (%) "
@@ -329,7 +329,7 @@ def figure(results):
                     x, y, yerr=spread, xerr=across, color=colour, marker=marker, linestyle="", capsize=2,
                     markersize=8, markeredgecolor="0.2", markeredgewidth=0.6, label=line["recipe"],
                 )  # fmt: skip
-            axis.set_title(f"{dataset}, eps {la.attacks.eps_255(result['about']['eps'])}: {where} attack", fontsize=10)
+            axis.set_title(f"{dataset}, eps {la.eps_255(result['about']['eps'])}: {where} attack", fontsize=10)
             axis.set(ylabel="accuracy (%)")
             axis.grid(alpha=0.3)
     for axis in axes[-1]:

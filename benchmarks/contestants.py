@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf.objectives import respond_with_gradient
+from locadv_tf.attacks.losses import respond_with_gradient
 
 BATCH = 128
 

@@ -2,54 +2,106 @@
 
 A teaching kit around Rothberg, Chen, Jie and Ji (2019), "Localized Adversarial Training for Increased Accuracy and
 Robustness in Image Classification", arXiv:1909.04779. Start with `notebooks/00_start_here.ipynb`.
+
+The method is in `attacks/` (an attack that is kept to a region) and `training/` (a training step that uses it). All
+else serves these two.
 """
 
-from locadv_tf.quiet import import_tensorflow
+from locadv_tf.startup import import_tensorflow
 
 import_tensorflow()  # before any other module does
 
-from locadv_tf import evaluation, masks, plotting, verdicts
-from locadv_tf.apgd import APGD
-from locadv_tf.attacks import FGSM, PGD, RandomNoise, region_mask
-from locadv_tf.autoattack import LocalizedAutoAttack
-from locadv_tf.batches import to_arrays
-from locadv_tf.bisection import smallest_eps
-from locadv_tf.data import class_names, load_data
-from locadv_tf.device import describe_device, grow_gpu_memory
-from locadv_tf.engine import AttackResult, run_attack
-from locadv_tf.evaluation import evaluate
-from locadv_tf.fast import OverfittingWatch, single_step
+from locadv_tf import evaluation, plotting, validation, verdicts
+
+# The method: attacks on a region, and the training with them
+from locadv_tf.attacks import balls, losses
+from locadv_tf.attacks.apgd import APGD
+from locadv_tf.attacks.autoattack import LocalizedAutoAttack
+from locadv_tf.attacks.pgd import FGSM, PGD, RandomNoise, region_mask
+from locadv_tf.attacks.square import Square
+
+# Data and models
+from locadv_tf.data import masks
+from locadv_tf.data.batches import to_arrays
+from locadv_tf.data.composite import composite
+from locadv_tf.data.load import class_names, load_data
+
+# Whole data sets
+from locadv_tf.engine.progress import progress_bar
+from locadv_tf.engine.smallest_eps import smallest_eps
+from locadv_tf.engine.stream import AttackResult, run_attack
+
+# Evaluation
+from locadv_tf.evaluation import challenge, reliance
+from locadv_tf.evaluation.intervals import paired_difference, share_interval, with_interval
+from locadv_tf.evaluation.measurement import evaluate, format_row, measure, natural_row, summarize
 from locadv_tf.models import colour_cnn, small_cnn
-from locadv_tf.square import Square
-from locadv_tf.training import LocalizedAdversarialTraining, train_classifier
+
+# Reports
+from locadv_tf.reports import claims
+from locadv_tf.reports.metrics import versions, write_metrics
+from locadv_tf.reports.tables import claims_table, results_table, verdicts_table
+from locadv_tf.startup import describe_device, grow_gpu_memory
+from locadv_tf.training.localized import LocalizedAdversarialTraining
+from locadv_tf.training.overfitting import OverfittingWatch
+from locadv_tf.training.recipes import single_step, train_classifier
+from locadv_tf.units import eps_255
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "APGD",
+    # The method: attacks on a region, and the training with them
     "FGSM",
     "PGD",
-    "AttackResult",
-    "LocalizedAdversarialTraining",
-    "LocalizedAutoAttack",
-    "OverfittingWatch",
-    "RandomNoise",
+    "APGD",
     "Square",
-    "class_names",
-    "colour_cnn",
-    "describe_device",
-    "evaluate",
-    "evaluation",
-    "grow_gpu_memory",
-    "load_data",
-    "masks",
-    "plotting",
+    "LocalizedAutoAttack",
+    "RandomNoise",
     "region_mask",
-    "run_attack",
-    "single_step",
-    "small_cnn",
-    "smallest_eps",
-    "to_arrays",
+    "LocalizedAdversarialTraining",
     "train_classifier",
+    "single_step",
+    "OverfittingWatch",
+    # Data and models
+    "load_data",
+    "class_names",
+    "composite",
+    "masks",
+    "to_arrays",
+    "small_cnn",
+    "colour_cnn",
+    # Whole data sets
+    "run_attack",
+    "AttackResult",
+    "smallest_eps",
+    # Evaluation
+    "evaluate",
+    "measure",
+    "summarize",
+    "natural_row",
+    "format_row",
+    "share_interval",
+    "paired_difference",
+    "with_interval",
+    "evaluation",
+    "reliance",
+    "challenge",
     "verdicts",
+    # Reports
+    "results_table",
+    "claims_table",
+    "verdicts_table",
+    "write_metrics",
+    "versions",
+    "claims",
+    "plotting",
+    "eps_255",
+    "progress_bar",
+    # The parts of an attack, and what bad input is told
+    "losses",
+    "balls",
+    "validation",
+    # The device
+    "describe_device",
+    "grow_gpu_memory",
 ]

@@ -11,27 +11,20 @@ import sys
 import papermill
 import yaml
 
-from locadv_tf import (
-    challenge,
-    challenge_report,
-    checks,
-    colab,
-    collected,
-    course,
-    grader,
-    masks,
-    reports,
-    sweeps,
-    verdicts,
-)  # fmt: skip
-from locadv_tf.attacks import PGD
-from locadv_tf.batches import to_arrays
-from locadv_tf.data import class_names, load_data
+from locadv_tf import validation
+from locadv_tf.attacks.pgd import PGD
+from locadv_tf.course import grader, release
+from locadv_tf.data import masks
+from locadv_tf.data.batches import to_arrays
+from locadv_tf.data.load import class_names, load_data
+from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
-from locadv_tf.training import train_classifier
+from locadv_tf.reports import challenge_page, colab, collect, metrics, notebooks, report, sweep
+from locadv_tf.training.recipes import train_classifier
+from locadv_tf.verdicts import checklist
 
 SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
-BENCHMARKS = reports.NOTEBOOKS.parent / "benchmarks"
+BENCHMARKS = notebooks.NOTEBOOKS.parent / "benchmarks"
 
 
 def main(argv=None):
@@ -126,7 +119,7 @@ def parser():
     command.add_argument(
         "--region",
         default="background",
-        help=f"where it is attacked: {', '.join(checks.REGIONS)} (default: background)",
+        help=f"where it is attacked: {', '.join(validation.REGIONS)} (default: background)",
     )
     command.add_argument(
         "--mask", help=f"how the background is found: {', '.join(masks.SOURCES)} (default: the data set's own way)"
@@ -180,7 +173,7 @@ def _course_commands(commands):
 
 
 def _names(command):
-    command.add_argument("assignments", nargs="*", help=f"default: all ({', '.join(course.assignments())})")
+    command.add_argument("assignments", nargs="*", help=f"default: all ({', '.join(release.assignments())})")
 
 
 def _course_folder(command):
@@ -207,7 +200,7 @@ def _report(arguments):
     given = _parameters(arguments) | ({} if arguments.eps is None else {"eps": arguments.eps})
     out = arguments.out or f"reports/{arguments.dataset.replace('/', '-')}"
     try:
-        path = reports.report(
+        path = report.report(
             dataset=arguments.dataset, profile=arguments.profile, seed=arguments.seed, out=out, parameters=given
         )
     except papermill.PapermillExecutionError as problem:
@@ -218,7 +211,7 @@ def _report(arguments):
 
 
 def _sweep(arguments):
-    todo = sweeps.cells(
+    todo = sweep.cells(
         arguments.out,
         datasets=arguments.datasets,
         seeds=arguments.seeds,
@@ -228,7 +221,7 @@ def _sweep(arguments):
         parameters=_parameters(arguments),
     )
     with _executor(arguments) as executor:
-        failed = sweeps.sweep(todo, executor=executor)
+        failed = sweep.sweep(todo, executor=executor)
     for name, reason in failed.items():
         print(f"locadv: {name} failed: {reason}", file=sys.stderr)
     print(arguments.out)
@@ -277,27 +270,27 @@ def _check(arguments):
     colour = shape[-1] == 3
     eps = arguments.eps if arguments.eps is not None else (4 / 255 if colour else 0.1)
     attack = PGD(eps=eps, steps=arguments.steps)
-    region = checks.choice(arguments.region, checks.REGIONS, name="region")
+    region = validation.choice(arguments.region, validation.REGIONS, name="region")
     surrogate = (colour_cnn if colour else small_cnn)(
         shape, len(class_names(arguments.dataset)), seed=arguments.seed + 1
     )
     train = load_data(arguments.dataset, "train", limit=SURROGATE_IMAGES, **options)
     train_classifier(surrogate, train, attack=attack, share=0, epochs=5, seed=arguments.seed)
     settings = {"region": region, "surrogate": surrogate, "seed": arguments.seed}
-    rows = verdicts.check(model, data, attack, progress=sys.stdout.isatty(), **settings)
+    rows = checklist.check(model, data, attack, progress=sys.stdout.isatty(), **settings)
     for row in rows:
         print(f"{row['outcome']:14}  {row['check']}: {row['reason']}")
     print(f"{arguments.model}, {arguments.dataset}, {attack}, {arguments.region}: {rows[0]['reason']}")
-    print(verdicts.headline(rows))
+    print(checklist.headline(rows))
     if arguments.out:
         asked = {name: value for name, value in vars(arguments).items() if name not in ("run", "out")} | {"eps": eps}
-        results = {"headline": verdicts.headline(rows), "verdicts": rows}
-        print(_shown(reports.write_metrics(arguments.out, parameters=asked, results=results)))
+        results = {"headline": checklist.headline(rows), "verdicts": rows}
+        print(_shown(metrics.write_metrics(arguments.out, parameters=asked, results=results)))
     return 1 if any(row["outcome"] == "fail" for row in rows) else 0
 
 
 def _collect(arguments):
-    _, verdicts = collected.collect(arguments.folder)
+    _, verdicts = collect.collect(arguments.folder)
     print(verdicts.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}"))
     print(os.path.join(arguments.folder, "collected.html"))
     return 0
@@ -310,22 +303,22 @@ def _colab(arguments):
 
 
 def _course_release(arguments):
-    for path in course.release(arguments.course, arguments.assignments, year=arguments.year, due=arguments.due):
+    for path in release.release(arguments.course, arguments.assignments, year=arguments.year, due=arguments.due):
         print(_shown(path))
     return 0
 
 
 def _challenge(arguments):
     names = ("correlations", "seeds", "eps", "epochs", "train_limit", "test_limit", "digits", "backgrounds")
-    rows, path = challenge_report.report(arguments.out, **{name: getattr(arguments, name) for name in names})
-    for question, table in challenge_report.summary_tables(rows).items():
+    rows, path = challenge_page.report(arguments.out, **{name: getattr(arguments, name) for name in names})
+    for question, table in challenge_page.summary_tables(rows).items():
         print(question, table, sep="\n", end="\n\n")
     print(_shown(path))
     return 0
 
 
 def _course_check(arguments):
-    rows = course.check(arguments.assignments, log=lambda line: print(line, file=sys.stderr))
+    rows = release.check(arguments.assignments, log=lambda line: print(line, file=sys.stderr))
     for row in rows:
         print(
             f"{row['assignment']}: {row['points']:g} points, reference {row['reference']:g} of {row['automatic']:g} "
@@ -336,7 +329,7 @@ def _course_check(arguments):
 
 
 def _course_grade(arguments):
-    rows = course.grade(
+    rows = release.grade(
         arguments.course,
         arguments.folder,
         force=arguments.force,
@@ -355,7 +348,7 @@ def _course_grade(arguments):
 
 
 def _course_export(arguments):
-    print(_shown(course.export(arguments.course, arguments.to)))
+    print(_shown(release.export(arguments.course, arguments.to)))
     return 0
 
 

@@ -9,7 +9,7 @@ import zipfile
 import keras
 import numpy as np
 
-from locadv_tf import checks
+from locadv_tf import validation
 
 
 def small_cnn(input_shape, num_classes, *, seed=0):
@@ -116,7 +116,7 @@ def load_classifier(path, *, input_shape):
         raise ValueError(
             f"{name!r} takes images {shape[1:]}, the data set has {tuple(input_shape)}; expected the same."
         )
-    checks.model_logits(model, model(np.zeros((1, *input_shape), np.float32), training=False))
+    validation.model_logits(model, model(np.zeros((1, *input_shape), np.float32), training=False))
     return model
 
 

@@ -10,7 +10,9 @@ import distributed
 import papermill
 import pytest
 
-from locadv_tf import cli, reports, sweeps, verdicts
+from locadv_tf import cli
+from locadv_tf.reports import metrics
+from locadv_tf.verdicts import checklist
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_report_passes_its_arguments_and_prints_the_bare_path(capsys, tmp_path, 
         asked.update(arguments)
         return tmp_path / arguments["out"] / "report.html"
 
-    monkeypatch.setattr(reports, "report", report)
+    monkeypatch.setattr(report, "report", report)
     arguments = [
         "report",
         "--dataset",
@@ -101,7 +103,7 @@ def test_a_failed_cell_is_exit_1_and_says_where_the_rest_is(capsys, monkeypatch)
     def report(**arguments):
         raise papermill.PapermillExecutionError(3, 3, "source", "ValueError", "no good", ["traceback"])
 
-    monkeypatch.setattr(reports, "report", report)
+    monkeypatch.setattr(report, "report", report)
     assert cli.main(["report"]) == 1
     assert "reports/digits/report.ipynb" in capsys.readouterr().err
 
@@ -110,7 +112,7 @@ def test_stopping_is_no_traceback(capsys, monkeypatch):
     def report(**arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reports, "report", report)
+    monkeypatch.setattr(report, "report", report)
     assert cli.main(["report"]) == 130
     assert "what is finished stays" in capsys.readouterr().err
 
@@ -121,7 +123,7 @@ def test_a_sweep_goes_to_this_process_to_others_or_to_a_cluster(capsys, tmp_path
         return {"a": "broken"} if executor is None else {}
 
     used = []
-    monkeypatch.setattr(sweeps, "sweep", sweep)
+    monkeypatch.setattr(sweep, "sweep", sweep)
     arguments = ["sweep", "--out", str(tmp_path), "--seeds", "0", "1", "--eps", "0.05", "8/255", "--trainings", "LAT"]
     assert cli.main([*arguments, "--workers", "2"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}\n"
@@ -165,7 +167,7 @@ def test_collect_prints_the_claims_and_the_path(capsys, tmp_path):
     for seed in (0, 1):
         parameters = {"dataset": "digits", "train_limit": 10, "epochs": 1, "seed": seed}
         results = {"eps": 0.1, "rows": rows, "claims": []}
-        reports.write_metrics(tmp_path / str(seed), parameters=parameters, results=results)
+        metrics.write_metrics(tmp_path / str(seed), parameters=parameters, results=results)
     assert cli.main(["collect", str(tmp_path)]) == 0
     *table, path = capsys.readouterr().out.splitlines()
     assert path == str(tmp_path / "collected.html") and "supported" in "".join(table)
@@ -182,16 +184,16 @@ class TestCheck:
         monkeypatch.setattr(cli, "SURROGATE_IMAGES", 200)
         assert cli.main(["check", saved, "--limit", "50", "--steps", "10", "--out", str(tmp_path / "out")]) == 0
         *lines, where, headline, path = capsys.readouterr().out.splitlines()
-        assert [line.split("  ")[0] for line in lines].count("pass") == len(lines) == len(verdicts.CHECKS)
+        assert [line.split("  ")[0] for line in lines].count("pass") == len(lines) == len(checklist.CHECKS)
         assert "PGD-10, eps = 25.5/255, background: natural accuracy" in where
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert path.endswith("metrics.json") and metrics["results"]["headline"] == headline
         assert metrics["parameters"]["limit"] == 50 and metrics["parameters"]["eps"] == 0.1
-        assert [row["check"] for row in metrics["results"]["verdicts"]] == list(verdicts.CHECKS)
+        assert [row["check"] for row in metrics["results"]["verdicts"]] == list(checklist.CHECKS)
 
     def test_a_failed_check_is_exit_1(self, saved, capsys, monkeypatch):
         bad = {"check": "weights untouched", "outcome": "fail", "reason": "they moved", "numbers": {}}
-        monkeypatch.setattr(verdicts, "check", lambda *given, **options: [bad])
+        monkeypatch.setattr(checklist, "check", lambda *given, **options: [bad])
         monkeypatch.setattr(cli, "train_classifier", lambda *given, **options: None)
         assert cli.main(["check", saved, "--limit", "2"]) == 1
         assert capsys.readouterr().out.endswith("Do not trust this number: weights untouched: they moved.\n")

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from locadv_tf import reports
+from locadv_tf.reports import notebooks
 
 NOTEBOOK = "02_localized_attacks"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -49,7 +49,7 @@ def lab(tmp_path_factory):
         port = free.getsockname()[1]
     own = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
-    own |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(reports.NOTEBOOKS.parent)}
+    own |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(notebooks.NOTEBOOKS.parent)}
     options = [
         "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
@@ -76,9 +76,9 @@ def lab(tmp_path_factory):
 
 def small_notebook():
     """Notebook 02 with the parameters of the smoke profile, as papermill would set them."""
-    path = reports.notebook_path(NOTEBOOK)
+    path = notebooks.notebook_path(NOTEBOOK)
     notebook = nbformat.read(path, as_version=4)
-    values = reports.check_parameters(path, reports.profile_parameters("smoke"), known_only=True)
+    values = notebooks.check_parameters(path, notebooks.profile_parameters("smoke"), known_only=True)
     at = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
     lines = [f"{name} = {value!r}" for name, value in values.items()] + ["output_dir = 'run'"]
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell("\n".join(lines)))

@@ -9,7 +9,8 @@ import nbformat
 import pytest
 import yaml
 
-from locadv_tf import reports, verdicts
+from locadv_tf.reports import notebooks, report
+from locadv_tf.verdicts import checklist
 
 # The checks that must be among those which fail on each mistake of notebook 05: the ones that name its cause.
 CAUGHT_BY = {
@@ -23,12 +24,12 @@ CAUGHT_BY = {
     "10 start unmasked": {"foreground untouched"},
 }
 
-NAMES = [path.stem for path in sorted(reports.NOTEBOOKS.glob("[0-9]*.ipynb"))]
+NAMES = [path.stem for path in sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb"))]
 
 
 def cells_of(name, kind=None):
     """The lesson's cells; test_colab.py sees to badge and installation."""
-    cells = nbformat.read(reports.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+    cells = nbformat.read(notebooks.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
     lesson = [cell for cell in cells if "colab" not in cell.metadata.get("tags", [])]
     return [cell for cell in lesson if kind in (None, cell.cell_type)]
 
@@ -37,7 +38,7 @@ def test_all_seven_are_there():
     assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06"]
 
 
-@pytest.mark.parametrize("path", sorted(reports.NOTEBOOKS.rglob("source/*/*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(notebooks.NOTEBOOKS.rglob("source/*/*.ipynb")), ids=lambda path: path.stem)
 def test_an_assignments_cells_fit_a_screen(path):
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert cells and not [cell.id for cell in cells if len(cell.source.splitlines()) > 25]
@@ -46,7 +47,7 @@ def test_an_assignments_cells_fit_a_screen(path):
 @pytest.mark.parametrize("name", NAMES)
 class TestForm:
     def test_it_validates_and_holds_no_outputs(self, name):
-        nbformat.validate(nbformat.read(reports.NOTEBOOKS / f"{name}.ipynb", as_version=4))
+        nbformat.validate(nbformat.read(notebooks.NOTEBOOKS / f"{name}.ipynb", as_version=4))
         assert all(not cell.outputs and cell.execution_count is None for cell in cells_of(name, "code"))
 
     def test_it_is_short(self, name):
@@ -67,23 +68,23 @@ class TestForm:
             assert comment.strip() and "=" not in comment, "papermill loses a parameter with a second '=' on its line"
 
     def test_defaults_are_those_of_the_class_profile(self, name):
-        profile = reports.profile_parameters("class")
-        for parameter, (default, _) in reports.notebook_parameters(reports.NOTEBOOKS / f"{name}.ipynb").items():
+        profile = notebooks.profile_parameters("class")
+        for parameter, (default, _) in notebooks.notebook_parameters(notebooks.NOTEBOOKS / f"{name}.ipynb").items():
             assert profile.get(parameter, default) == default
 
     def test_every_profile_fits(self, name):
-        for profile in reports.PROFILES:
-            values = reports.profile_parameters(profile)
-            reports.check_parameters(reports.notebook_path(name), values, known_only=True)
+        for profile in notebooks.PROFILES:
+            values = notebooks.profile_parameters(profile)
+            notebooks.check_parameters(notebooks.notebook_path(name), values, known_only=True)
 
     def test_the_last_cell_writes_the_metrics(self, name):
         assert "write_metrics(" in cells_of(name)[-1].source
 
 
 def test_every_profile_parameter_is_one_of_some_notebook():
-    known = set().union(*(reports.notebook_parameters(reports.notebook_path(name)) for name in NAMES))
-    for profile in reports.PROFILES:
-        assert set(reports.profile_parameters(profile)) <= known
+    known = set().union(*(notebooks.notebook_parameters(notebooks.notebook_path(name)) for name in NAMES))
+    for profile in notebooks.PROFILES:
+        assert set(notebooks.profile_parameters(profile)) <= known
 
 
 def check_html(path):
@@ -115,9 +116,11 @@ def check_run(folder, stem):
 
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path):
-    path = reports.run_notebook(name, tmp_path, profile="smoke")
+    path = report.run_notebook(name, tmp_path, profile="smoke")
     metrics = check_run(tmp_path, name)
-    asked = reports.check_parameters(reports.notebook_path(name), reports.profile_parameters("smoke"), known_only=True)
+    asked = notebooks.check_parameters(
+        notebooks.notebook_path(name), notebooks.profile_parameters("smoke"), known_only=True
+    )
     assert asked.items() <= metrics["parameters"].items()
     if name == "05_evaluation_pitfalls":
         caught = metrics["results"]["caught"]
@@ -140,7 +143,7 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path):
 def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, request, monkeypatch):
     if dataset == "mnist":
         monkeypatch.setenv("TFDS_DATA_DIR", str(request.getfixturevalue("tfds_dir")))
-    path = reports.report(dataset=dataset, profile="smoke", seed=1, out=tmp_path, parameters=parameters)
+    path = report.report(dataset=dataset, profile="smoke", seed=1, out=tmp_path, parameters=parameters)
     metrics = check_run(tmp_path, "report")
     assert metrics["parameters"] | parameters | {"dataset": dataset, "seed": 1} == metrics["parameters"]
     results = metrics["results"]
@@ -156,7 +159,7 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
     }
     assert set(results["verdicts"]) == looked_at
     for rows in results["verdicts"].values():
-        assert [row["check"] for row in rows] == list(verdicts.CHECKS)
+        assert [row["check"] for row in rows] == list(checklist.CHECKS)
     page, pictures = check_html(path)
     assert len(pictures) >= 7
     for row in results["claims"]:
@@ -164,12 +167,12 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
         assert row["claim"] in page
     assert page.index("Can the numbers be trusted?") < page.index("Threat model")
     for rows in results["verdicts"].values():
-        assert html.escape(verdicts.headline(rows), quote=False) in page
+        assert html.escape(checklist.headline(rows), quote=False) in page
         assert all(html.escape(row["reason"], quote=False) in page for row in rows)
     assert "Threat model" in page and "Claims ledger" in page and "filled in at the end" not in page
 
 
 def test_profiles_are_plain_values():
-    for profile in reports.PROFILES:
-        text = (reports.NOTEBOOKS / "params" / f"{profile}.yaml").read_text()
+    for profile in notebooks.PROFILES:
+        text = (notebooks.NOTEBOOKS / "params" / f"{profile}.yaml").read_text()
         assert all(value is None or isinstance(value, (int, float)) for value in yaml.safe_load(text).values())

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from distributed.cli import dask_scheduler, dask_worker
 
-from locadv_tf import cli, reports
+from locadv_tf import cli
+from locadv_tf.reports import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,7 +52,7 @@ def test_make_targets(target):
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout  # fmt: skip
     expected = {
-        "report": "locadv report", "test": "pytest", "test-course": "pytest tests/course", "lab": "jupyter lab",
+        "report": "locadv report", "test": "pytest", "test-course": "pytest tests/grading", "lab": "jupyter lab",
         "lint": "ruff", "bench": "locadv bench",
     }  # fmt: skip
     assert expected[target] in ready
@@ -61,8 +62,8 @@ def test_make_targets(target):
 def test_locadv_commands_parse_and_their_parameters_exist(command):
     arguments = cli.parser().parse_args(shlex.split(command)[1:])
     if hasattr(arguments, "parameter"):
-        reports.profile_parameters(arguments.profile)
-        reports.check_parameters(reports.notebook_path("06_report"), cli._parameters(arguments))
+        notebooks.profile_parameters(arguments.profile)
+        notebooks.check_parameters(notebooks.notebook_path("06_report"), cli._parameters(arguments))
 
 
 def test_papermill_command(tmp_path):
@@ -72,7 +73,7 @@ def test_papermill_command(tmp_path):
     words[2] = str(tmp_path / words[2])
     words += ["-p", "output_dir", str(tmp_path)]
     papermill = Path(sys.executable).with_name("papermill")
-    subprocess.run([papermill, *words[1:]], cwd=reports.NOTEBOOKS, check=True, capture_output=True)
+    subprocess.run([papermill, *words[1:]], cwd=notebooks.NOTEBOOKS, check=True, capture_output=True)
     assert (tmp_path / "metrics.json").exists()
 
 
@@ -118,7 +119,7 @@ def test_several_gpus_snippet(tmp_path):
     assert "Epoch 2/2" in told and re.search(r"trained on [1-9]\d* device", told)
 
 
-# Stands in for the sweep itself, which tests/test_sweeps.py runs on a cluster: what a worker says of itself.
+# Stands in for the sweep itself, which tests/reports/test_sweep.py runs on a cluster: what a worker says of itself.
 SWEEP = """
 import os, warnings
 warnings.filterwarnings("ignore", "\\nPort 8787")  # of Dask's dashboard: another program may have it
@@ -150,7 +151,7 @@ def test_links_and_named_files_exist():
         for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
             assert target in anchors or (folder / target).exists(), target
     for name in re.findall(r"^\| `(\d\d_\w+)`", README, re.MULTILINE):
-        assert (reports.NOTEBOOKS / f"{name}.ipynb").exists()
+        assert (notebooks.NOTEBOOKS / f"{name}.ipynb").exists()
 
 
 def test_every_module_has_its_place_in_the_readme():

@@ -16,6 +16,7 @@ from locadv_tf.plotting.images import (
     mask_sources,
     tint,
 )
+from locadv_tf.plotting.sliders import explore
 from locadv_tf.plotting.style import STYLES, Picture, styles
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "attack_cases",
     "attack_steps",
     "batch_schedules",
+    "explore",
     "image_grid",
     "magnify",
     "mask_sources",

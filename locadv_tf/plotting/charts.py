@@ -102,7 +102,7 @@ def over_correlation(rows, panels, *, series="training", title=None):
     """Quantities over the correlation of background and label in training, a panel each, one line per training.
 
     Args:
-        rows: rows of `challenge_report.over_seeds`: the keys `correlation` and `series`, and each quantity with `_low`
+        rows: rows of `challenge_page.over_seeds`: the keys `correlation` and `series`, and each quantity with `_low`
             and `_high`, None where there is no interval.
         panels: dictionary from a quantity to its `Panel`. Panels in per cent or points share one scale.
         series: the key that tells the lines apart.

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from locadv_tf.attacks import eps_255
 from locadv_tf.plotting.style import BLUE, ORANGE, RED, WIDTH, Picture, refuse_nothing, styles
+from locadv_tf.units import eps_255
 
 
 def image_grid(rows, *, column_titles=None, title=None, alt, size=1.15):

@@ -1,0 +1,174 @@
+"""What an attack climbs, and what counts as fooled: functions of the logits, an entry per image.
+
+Every attack is judged alike, by cross-entropy and the predicted class; what it climbs on its way may be something else
+that has a better gradient where the model is sure of itself.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from locadv_tf import validation
+
+# The gradient of a confident model underflows to zero in float16, and sign(0) = 0 stops the attack. A power of two
+# changes no float32 gradient's sign.
+GRADIENT_SCALE = 2.0**12
+
+LOSSES = ("cross-entropy", "margin", "dlr")
+
+
+class Response(NamedTuple):
+    """What a model says at a point, an entry per image.
+
+    Attributes:
+        loss: float32 `(N,)`: cross-entropy of the true label (for a target: minus that of the target).
+        fooled: bool `(N,)`: another class than the label is predicted (for a target: the target is).
+        value: float32 `(N,)`: what the attack climbs; `loss` itself unless it asked for something else.
+        gradient: float32 `(N, H, W, C)`: that of `value` in the image, times `GRADIENT_SCALE`; None unless asked for.
+    """
+
+    loss: tf.Tensor
+    fooled: tf.Tensor
+    value: tf.Tensor
+    gradient: tf.Tensor | None = None
+
+
+def respond(model, x, label, target=None, *, climb="cross-entropy", aim=None):
+    """One forward pass at `x`.
+
+    Args:
+        model: a Keras model that returns logits.
+        x: float32 `(N, H, W, C)`; `label`: int64 `(N,)`.
+        target: int64 `(N,)`, the class that each image should be taken for; None: any wrong one will do.
+        climb: one of `LOSSES`.
+        aim: int64 `(N,)`, the class to climb towards where any wrong one will do; None: no class in particular.
+
+    Returns:
+        A `Response` without a gradient.
+
+    Raises:
+        ValueError: for a model that returns no logits, or too few classes for the loss.
+    """
+    logits = model(x, training=False)  # batch-norm statistics do not move and dropout is off
+    validation.model_logits(model, logits)
+    logits = tf.cast(logits, tf.float32)
+    predicted = tf.argmax(logits, axis=-1)
+    if target is None:
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits)
+        fooled = (predicted != label) | ~tf.math.is_finite(loss)  # NaN logits are no right answer
+    else:
+        loss, fooled = -tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits), predicted == target
+    aim = target if aim is None else aim
+    if climb == "cross-entropy":
+        value = loss if aim is target else -tf.nn.sparse_softmax_cross_entropy_with_logits(aim, logits)
+    elif climb == "margin":
+        value = margin(logits, label, aim)
+    else:
+        value = dlr(logits, label, aim)
+    return Response(loss, fooled, value)
+
+
+def respond_with_gradient(model, x, label, target=None, *, climb="cross-entropy", aim=None):
+    """One forward and one backward pass at `x`; arguments as for `respond`.
+
+    Raises:
+        ValueError: also for a model that cuts the gradient off: zeros in its place would pass for robustness.
+    """
+    if tf.executing_eagerly():
+        return _respond_with_gradient(model, x, label, target, climb, aim)
+    # In a graph it is a function of its own that is never inlined. TensorFlow's oneDNN pass goes by the order of a
+    # graph's nodes, and in a loop it left MaxPoolGrad to a slow kernel in two traces of three: half as long again.
+    alone = tf.function(
+        lambda x: _respond_with_gradient(model, x, label, target, climb, aim),
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+    return alone.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))(x)
+
+
+def _respond_with_gradient(model, x, label, target, climb, aim):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        response = respond(model, x, label, target, climb=climb, aim=aim)
+        total = GRADIENT_SCALE * tf.reduce_sum(response.value)  # a sum: no image's gradient depends on its neighbours
+    gradient = tape.gradient(total, x)
+    if gradient is None:
+        raise ValueError(
+            "no gradient flows from the loss back to the image; expected a model that is differentiable in its input. "
+            "Is there a tf.round, tf.argmax, tf.stop_gradient or NumPy in it? Attack a differentiable stand-in (see "
+            "notebooks/05_evaluation_pitfalls.ipynb), or without a gradient: Square."
+        )
+    return response._replace(gradient=gradient)
+
+
+def margin(logits, label, aim=None):
+    """By how much the best wrong logit exceeds the label's (Carlini & Wagner 2017, arXiv:1608.04644, f₆ without κ).
+
+    max_{i ≠ y} z_i − z_y, positive where the model errs; with an aim t: z_t − max_{i ≠ t} z_i.
+
+    Example:
+        >>> margin(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64)).numpy().tolist()
+        [-2.0]
+    """
+    chosen = label if aim is None else aim
+    towards = _logit(logits, chosen) - _best_other(logits, chosen)
+    return -towards if aim is None else towards
+
+
+def dlr(logits, label, aim=None):
+    """Difference of logits ratio (Croce & Hein 2020, arXiv:2003.01690, eq. 6 and 7): blind to the logits' scale.
+
+    With z_π1 ≥ z_π2 ≥ … the sorted logits: −(z_y − max_{i ≠ y} z_i) / (z_π1 − z_π3); with an aim t:
+    −(z_y − z_t) / (z_π1 − (z_π3 + z_π4) / 2).
+
+    Raises:
+        ValueError: for fewer than three classes, four with an aim.
+
+    Example:
+        >>> print(dlr(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64)).numpy().round(3))
+        [-0.667]
+    """
+    check_classes("dlr", logits.shape[-1], aimed=aim is not None)
+    largest = tf.math.top_k(logits, 3 if aim is None else 4).values
+    if aim is None:
+        return margin(logits, label) / (largest[:, 0] - largest[:, 2] + 1e-12)
+    gap = _logit(logits, aim) - _logit(logits, label)
+    return gap / (largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2 + 1e-12)
+
+
+def check_classes(loss, num_classes, *, aimed):
+    """Raises a `ValueError` if the model has too few classes for a loss, `aimed` at a class or not."""
+    needed = 4 if aimed else 3
+    if loss == "dlr" and num_classes < needed:
+        raise ValueError(
+            f"loss='dlr' needs {needed} classes{' for a target' if aimed else ''}, the model has {num_classes}; use "
+            "loss='margin'."
+        )
+
+
+def likely_wrong(logits, label, rank):
+    """The wrong class of each image with the `rank`-th largest logit, counted from 0; int64 `(N,)`.
+
+    Args:
+        logits: `(N, classes)`; `label`: int64 `(N,)`; `rank`: integer or integers `(N,)`.
+
+    Example:
+        >>> likely_wrong(tf.constant([[3.0, 1.0, 2.0]]), tf.constant([0], tf.int64), 0).numpy().tolist()
+        [2]
+    """
+    wrong = tf.where(_is(logits, label), -float("inf"), tf.cast(logits, tf.float32))
+    order = tf.argsort(wrong, axis=-1, direction="DESCENDING", stable=True)
+    rank = tf.broadcast_to(tf.cast(rank, tf.int64), tf.shape(label, tf.int64))
+    return tf.cast(tf.gather(order, rank, batch_dims=1), tf.int64)
+
+
+def _is(logits, label):
+    return tf.range(logits.shape[-1], dtype=tf.int64) == label[:, None]
+
+
+def _logit(logits, label):
+    return tf.gather(logits, label, batch_dims=1)
+
+
+def _best_other(logits, label):
+    return tf.reduce_max(tf.where(_is(logits, label), -float("inf"), logits), axis=-1)

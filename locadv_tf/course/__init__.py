@@ -1,0 +1,1 @@
+"""Assignments: released, graded, returned."""

@@ -1,0 +1,59 @@
+"""Attacks that are broken on purpose: what assignment 4 gives out to be found out from the outside.
+
+Reading on spoils that assignment.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf.attacks.losses import respond_with_gradient
+
+__all__ = ["FAULTS", "answers", "cases"]
+
+FAULTS = ("budget", "mask", "range", "sign", "sound", "steps")
+_STEPS = 10
+
+
+def cases(seed):
+    """Six attacks on the background, called A to F: one is sound, each other breaks one rule.
+
+    Args:
+        seed: integer that the order follows from.
+
+    Returns:
+        A dictionary from each letter to a function of `(model, image, label, mask, eps)` that returns the attacked
+        images, as an attack object of the kit would.
+
+    Example:
+        >>> sorted(cases(0))
+        ['A', 'B', 'C', 'D', 'E', 'F']
+    """
+    return {letter: _attack(fault) for letter, fault in answers(seed).items()}
+
+
+def answers(seed):
+    """Which of `FAULTS` each case has: the key to `cases`."""
+    return dict(zip("ABCDEF", np.random.default_rng(seed).permutation(FAULTS).tolist(), strict=True))
+
+
+def _attack(fault):
+    def attack(model, image, label, mask, eps):
+        """PGD with ten steps; it may change the image where the mask is 1."""
+        image, label, allowed = tf.convert_to_tensor(image), tf.cast(label, tf.int64), tf.cast(mask, tf.bool)
+        x, size = image, 2.5 * eps / _STEPS
+        if fault == "mask":
+            x = x + tf.random.stateless_uniform(image.shape, (0, 0), -eps, eps)
+        if fault == "steps":
+            size = eps / (100 * _STEPS)
+        if fault == "sign":
+            size = -size
+        for _ in range(_STEPS):
+            gradient = respond_with_gradient(model, x, label).gradient
+            x = x + size * tf.where(allowed, tf.sign(gradient), 0.0)
+            if fault != "budget":
+                x = tf.clip_by_value(x, image - eps, image + eps)
+            if fault != "range":
+                x = tf.clip_by_value(x, 0.0, 1.0)
+        return x
+
+    return attack

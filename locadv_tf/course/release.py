@@ -1,0 +1,286 @@
+"""`locadv course`: releases, checks and grades the assignments of `notebooks/assignments` with nbgrader's commands.
+
+A course is a folder with nbgrader's usual layout (source, release, submitted, autograded, feedback, gradebook.db), so
+that whatever is not here, the formgrader for one, is a command of nbgrader inside it. What became of a submission is
+read from the gradebook: nbgrader's exit codes do not tell.
+"""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from locadv_tf import validation
+from locadv_tf.course import grader, submissions
+from locadv_tf.reports import notebooks
+
+KIT = notebooks.NOTEBOOKS / "assignments"
+DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
+
+
+def assignments():
+    """The names of the kit's assignments, in order.
+
+    Example:
+        >>> assignments()
+        ['1_background', '2_attack', '3_training', '4_defence']
+    """
+    return sorted(path.stem for path in KIT.glob("source/*/*.ipynb"))
+
+
+def release(course, names=(), *, year=None, due=None):
+    """Builds the versions for the students, in `release/` of the course's folder.
+
+    The sources are copied from the kit once, so that they may be edited in the course's folder.
+
+    Args:
+        course: the course's folder; made if it is not there.
+        names: assignments; none: all.
+        year: what the students' personal numbers follow from, beside their ids; None leaves it as it is.
+        due: a date as nbgrader takes it, `"2027-01-31 18:00 UTC"` say; None: as it is.
+
+    Returns:
+        The paths of the released notebooks.
+
+    Raises:
+        ValueError: for an unknown assignment, in an install without the assignments, or where nbgrader refuses.
+    """
+    course, names = Path(course), _known(names)
+    if year is not None:
+        validation.count(year, name="year")
+    course.mkdir(parents=True, exist_ok=True)
+    if not (course / "nbgrader_config.py").exists():
+        shutil.copy(KIT / "nbgrader_config.py", course)
+    for name in names:
+        path = course / "source" / name / f"{name}.ipynb"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(KIT / "source" / name / f"{name}.ipynb", path)
+        if year is not None:
+            notebook = nbformat.read(path, as_version=4)
+            for cell in notebook.cells:
+                cell.source = re.sub(r"^year = \d+$", f"year = {year}", cell.source, flags=re.MULTILINE)
+            nbformat.write(notebook, path)
+        if due is not None:
+            grader.run(course, "db", "assignment", "add", name, f"--duedate={due}")
+        grader.run(course, "generate_assignment", name, "--force")
+    return [course / "release" / name / f"{name}.ipynb" for name in names]
+
+
+def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.MEMORY, log=print):
+    """Grades a folder of submissions and writes the feedback, as HTML, to `feedback/` of the course's folder.
+
+    A submission is `STUDENT/ASSIGNMENT.ipynb` or `STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`. When it was handed in
+    (`2027-01-31 17:59 UTC`) says `STUDENT/ASSIGNMENT.timestamp.txt` or `STUDENT/ASSIGNMENT/timestamp.txt`; without one
+    it is in time. Each is graded in a process of its own, so that none can stop the others. One that was graded before
+    is left as it is, unless it or the assignment's release has changed since.
+
+    Args:
+        course: a folder in which the assignments were released. Nothing in its `source/` may be edited meanwhile:
+            a change there, or in the settings, is taken for the submission's doing and undone.
+        folder: the submissions; the course's own `submitted/`, into which nbgrader collects, will do.
+        force: grade unchanged submissions anew, too.
+        seconds: after which a submission is stopped as a whole; nbgrader_config.py has the limit for a cell.
+        memory: GB of address space that a submission may take, or None for no limit (as a GPU needs it).
+        log: called with a line of progress per submission, and a warning where `grader.isolated` is false.
+
+    Returns:
+        A row per submission: `student`, `assignment`, `marks`, `points` (the most there are), `ungraded` (points that
+        wait for a person), `seconds_late`, `penalty` and `problem` (None, or what is wrong with it). What was left out
+        has a row without points, with the file in place of the assignment.
+
+    Raises:
+        ValueError: for a course without releases, no submission, or names that nbgrader cannot take; if nbgrader fails
+            to write feedback for a reason that has nothing to do with these submissions.
+    """
+    course, folder = Path(course), Path(folder)
+    found, left_out = submissions.find(course, folder)
+    tests = {name: grader.tests(course, name) for name in {name for _, name in found}}
+    kept, rule, known = grader.settings(course), grader.late_rule(course), grader.known(course)
+    if not grader.isolated():
+        log(grader.NOT_ISOLATED)
+    problems, times = {}, {}
+    for (student, name), path in found.items():
+        time, odd_time = submissions.timestamp(path)
+        times[student, name] = None if time is None else time.decode()
+        stamp, problem = course / ".graded" / student / name, None
+        digest = None  # of what was graded now
+        try:
+            new = submissions.hand_in(course, student, name, submissions.of_its_own(path, folder), time, tests[name])
+            done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
+            if force or not done or not stamp.exists() or stamp.read_text() != new:
+                stamp.unlink(missing_ok=True)  # until it is there again this was never graded: the run may be killed
+                _autograde(course, student, name, seconds=seconds, memory=memory)
+                digest = new
+        except (OSError, ValueError) as failure:
+            problem = str(failure)
+        finally:
+            changed = grader.restore(course, kept)
+        if changed:
+            what = f"{', '.join(changed)} changed while it ran, and is as before again; look at what it does"
+            problem = f"{problem}; {what}" if problem else what
+        if problem:
+            _void(course, student, name, log)
+        elif digest:
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.write_text(digest)
+        problems[student, name] = problem or odd_time
+        log(f"{student}, {name}: {problem or odd_time or ('graded' if digest else 'unchanged')}")
+    _set_times(course, times)
+    grader.set_penalties(course, rule)
+    for name in sorted(tests):
+        problems |= _feedback(course, name, [student for student, each in found if each == name], problems)
+    for row in left_out:
+        log(f"{row['student']}, {row['assignment']}: {row['problem']}")
+    return [
+        *(row | {"problem": problems[row["student"], row["assignment"]]} for row in _marks(course, found)),
+        *left_out,
+    ]
+
+
+def export(course, to):
+    """Writes everybody's marks from the gradebook to a CSV file, nbgrader's own; returns its path.
+
+    Penalties for lateness are set anew first, from the marks as they are: some may have been given by hand meanwhile.
+
+    Raises:
+        ValueError: for a folder without a gradebook.
+    """
+    grader.gradebook_file(course)
+    grader.set_penalties(course, grader.late_rule(course))
+    to = Path(to).resolve()
+    to.parent.mkdir(parents=True, exist_ok=True)
+    grader.run(course, "export", f"--to={to}")
+    return to
+
+
+def check(names=(), *, log=print):
+    """Grades the reference solution and the released version, as it is, of each assignment.
+
+    Args:
+        names: assignments; none: all.
+        log: called with a line of progress per notebook.
+
+    Returns:
+        A row per assignment: `assignment`, `points`, `automatic` (those that need no person), `reference` and
+        `released` (marks), `leaks` (lines of solutions and hidden tests in the released version) and `ok`.
+
+    Raises:
+        ValueError: for an unknown assignment, or in an install without the assignments.
+    """
+    rows = []
+    for name in _known(names):
+        with tempfile.TemporaryDirectory() as scratch:
+            course, handed_in = Path(scratch) / "course", Path(scratch) / "submissions"
+            (released,) = release(course, [name])
+            source = KIT / "source" / name / f"{name}.ipynb"
+            for student, path in (("reference", source), ("released", released)):
+                (handed_in / student).mkdir(parents=True)
+                shutil.copy(path, handed_in / student)
+            reference, as_it_is = grade(course, handed_in, log=log)
+            row = {
+                "assignment": name,
+                "points": reference["points"],
+                "automatic": reference["points"] - reference["ungraded"],
+                "reference": reference["marks"],
+                "released": as_it_is["marks"],
+                "leaks": leaks(nbformat.read(source, as_version=4), nbformat.read(released, as_version=4)),
+            }
+        full = row["points"] == 100 and row["reference"] == row["automatic"] > 0
+        rows.append(row | {"ok": full and row["released"] == 0 and not row["leaks"]})
+    return rows
+
+
+def leaks(source, released):
+    """Lines of solutions and hidden tests that a released notebook still holds.
+
+    Args:
+        source, released: notebooks, as nbformat reads them.
+
+    Returns:
+        The lines, without those that the source shows elsewhere as well.
+    """
+    secret, shown = set(), set()
+    for cell in source.cells:
+        hidden = False
+        for line in cell.source.splitlines():
+            mark = re.search(DELIMITERS, line)
+            hidden = mark.group(1) == "BEGIN" if mark else hidden
+            (secret if hidden or mark else shown).add(line.strip())
+    left = {line.strip() for cell in released.cells for line in cell.source.splitlines()}
+    return sorted((secret - shown) & left)
+
+
+def _known(names):
+    if not assignments():
+        raise ValueError("the assignments are not there; run from a clone, installed with pip install --editable.")
+    for name in names:
+        validation.choice(name, assignments(), name="assignment")
+    return list(names) or assignments()
+
+
+def _autograde(course, student, name, *, seconds, memory):
+    """Runs and marks one submission.
+
+    Raises:
+        TimeoutError, ValueError: if that fails.
+    """
+    grader.run(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
+    if not (course / "autograded" / student / name / f"{name}.ipynb").exists():
+        raise ValueError(f"not graded; {course / 'nbgrader.log'} says why")
+
+
+def _void(course, student, name, log):
+    """Removes marks and feedback of a submission that cannot be graded, those of an earlier one among them."""
+    for step in ("autograded", "feedback"):
+        shutil.rmtree(course / step / student / name, ignore_errors=True)
+    (course / ".graded" / student / name).unlink(missing_ok=True)
+    if by_hand := grader.void(course, student, name):
+        given = ", ".join(f"{cell} {marks:g}" for cell, marks in by_hand.items())
+        log(f"{student}, {name}: marks given by hand are removed: {given}")
+
+
+def _set_times(course, times):
+    """Tells the gradebook when submissions were handed in; None: in time."""
+    with grader.gradebook(course) as book:
+        for (student, name), time in times.items():
+            book.update_or_create_submission(name, student, timestamp=time and time.strip())
+
+
+def _feedback(course, name, students, problems):
+    """Writes the feedback on an assignment; returns the problems of those for whom that fails."""
+    graded = list(course.glob(f"autograded/*/{name}/{name}.ipynb"))
+    if not graded:
+        return {}
+    try:
+        grader.run(course, "generate_feedback", name, "--force")
+        return {}
+    except ValueError as failure:
+        homes = {path.parent.parent.name for path in graded}
+        without = {
+            (student, name): problems[student, name] or f"no feedback: {failure}"
+            for student in students
+            if student in homes and not (course / "feedback" / student / name / f"{name}.html").exists()
+        }
+        if not without:
+            raise
+        return without
+
+
+def _marks(course, found):
+    """What the gradebook says about submissions."""
+    with grader.gradebook(course) as book:
+        for student, name in found:
+            submission = book.find_submission(name, student)
+            grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+            yield {
+                "student": student,
+                "assignment": name,
+                "marks": submission.score,
+                "points": submission.max_score,
+                "ungraded": sum(grade.max_score for grade in grades if grade.needs_manual_grade),
+                "seconds_late": submission.total_seconds_late,
+                "penalty": submission.late_submission_penalty or 0.0,
+            }

@@ -1,0 +1,154 @@
+"""How data comes in: a data set, batched or not, or arrays, read as NumPy batches."""
+
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf import validation
+
+_EXPECTED = 'expected a tf.data.Dataset of ({"image", "mask"}, label), as load_data gives, or (images, labels, masks)'
+
+
+def batches(data, size):
+    """Reads data as NumPy arrays, some images at a time; structure and rank are checked, the values are not.
+
+    Args:
+        data: a `tf.data.Dataset` of `({"image", "mask"}, label)` or of `(image, label)`, unbatched or batched once, or
+            a tuple `(images, labels, masks)` or `(images, labels)` of arrays or tensors.
+        size: images per batch, where the data has no batches of its own.
+
+    Yields:
+        `(images, labels, masks)`, `masks` None where the data has none; nothing where it holds no images.
+
+    Raises:
+        ValueError: for any other structure, or a data set without an end.
+
+    Example:
+        >>> data = np.zeros((5, 8, 8, 1), "float32"), np.zeros(5, int)
+        >>> [len(images) for images, labels, masks in batches(data, 2)]
+        [2, 2, 1]
+    """
+    _check_container(data)
+    if not isinstance(data, tf.data.Dataset):
+        return _slices([np.asarray(part) for part in data], size)
+    specs = _parts(data.element_spec)
+    ranks = [spec.shape.rank for spec in specs]
+    if ranks[:2] in ([3, 1], [4, 2]) and (shape := specs[1].shape)[-1] not in (None, 1):
+        raise ValueError(
+            f"data has labels of shape {shape}, which looks one-hot; expected integer classes. "
+            "Use tf.argmax(label, axis=-1) in data.map."
+        )
+    if ranks not in ([3, 0], [3, 0, 3], [4, 1], [4, 1, 4]):
+        raise ValueError(f"data has image, label and mask of rank {ranks}; {_EXPECTED}, unbatched or batched once.")
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("data repeats without end; leave out repeat(), or add take(n).")
+    return _elements(data.batch(size) if ranks[1] == 0 else data)
+
+
+def to_arrays(data):
+    """A data set as three NumPy arrays.
+
+    Args:
+        data: what `load_data` returns, batched or not; or a tuple `(images, labels, masks)` of arrays or tensors.
+
+    Returns:
+        images float32 `(N, H, W, C)`, labels int64 `(N,)`, masks float32 `(N, H, W, 1)`; N is 0 for an empty data set.
+
+    Raises:
+        ValueError: for any other structure, an endless data set, or values that do not fit (images in 0-255, one-hot
+            labels, masks of another shape).
+
+    Example:
+        >>> from locadv_tf import load_data
+        >>> images, labels, masks = to_arrays(load_data("digits", "test[:5]").batch(2))
+        >>> images.shape, labels.shape, masks.shape
+        ((5, 28, 28, 1), (5,), (5, 28, 28, 1))
+    """
+    arrays = first_images(data)
+    if arrays is None:  # their shapes are all that is known
+        specs = _parts(data.element_spec) if isinstance(data, tf.data.Dataset) else data
+        rank = len(specs[0].shape)
+        x, mask = (
+            np.zeros((0, *[side or 0 for side in s.shape[rank - 3 :]]), np.float32) for s in (specs[0], specs[-1])
+        )
+        arrays = validation.images(x, name="images"), np.zeros(0, np.int64), validation.masks(mask, x, name="masks")
+    x, y, mask = arrays
+    if mask is None:
+        raise ValueError(f"data has no masks; {_EXPECTED}.")
+    return x, y, mask.astype(np.float32)
+
+
+def first_images(data, n=None):
+    """The first `n` images (None: all), their labels (int64) and their masks (None without), checked; None if empty."""
+    rows, seen = [], 0
+    for row in batches(data, n or 512):
+        rows.append(row)
+        seen += len(row[1])
+        if n is not None and seen >= n:
+            break
+    if not rows:
+        return None
+    x, y, mask = (None if column[0] is None else np.concatenate(column)[:n] for column in zip(*rows, strict=True))
+    validation.images(x, name="images")
+    validation.labels(y, x, name="labels")
+    if mask is not None:
+        validation.masks(mask, x, name="masks")
+    return x, y.astype(np.int64), mask
+
+
+def masks_or_ones(mask, image, region):
+    """The masks; ones where the data has none (`mask` is None), as the full image needs none.
+
+    Raises:
+        ValueError: for another region without masks.
+    """
+    if mask is not None:
+        return mask
+    if region != "full":
+        raise ValueError(f"region={region!r} needs masks, and the data has none; {_EXPECTED}.")
+    return tf.ones_like(image[..., :1])
+
+
+def length(data):
+    """How many images there are, or None if only reading the data would tell; `ValueError` as from `batches`."""
+    _check_container(data)
+    if not isinstance(data, tf.data.Dataset):
+        return len(data[1])
+    n = int(data.cardinality())
+    batched = _parts(data.element_spec)[1].shape.rank
+    return None if batched or n < 0 else n
+
+
+def _check_container(data):
+    if isinstance(data, tf.data.Dataset):
+        return
+    if not isinstance(data, (tuple, list)):
+        raise ValueError(f"data is {type(data).__name__}; {_EXPECTED}.")
+    if len(data) not in (2, 3) or any(np.ndim(part) == 0 for part in data):
+        kinds = ", ".join(type(part).__name__ for part in data)
+        raise ValueError(f"data is {type(data).__name__} of ({kinds}); {_EXPECTED}.")
+
+
+def _slices(parts, size):
+    n = len(parts[0])
+    if any(len(part) != n for part in parts):
+        raise ValueError(f"the arrays hold {[len(part) for part in parts]} entries; expected one per image in each.")
+    for first in range(0, n, size):
+        image, label, *mask = (part[first : first + size] for part in parts)
+        yield image, label, mask[0] if mask else None
+
+
+def _elements(dataset):
+    for element in dataset.as_numpy_iterator():
+        image, label, *mask = _parts(element)
+        yield image, label, mask[0] if mask else None
+
+
+def _parts(element):
+    """`[image, label]` or `[image, label, mask]` from an element or an element's specification."""
+    if isinstance(element, tuple) and len(element) == 2:
+        inputs, label = element
+        if isinstance(inputs, dict) and "image" in inputs:
+            return [inputs["image"], label, *([inputs["mask"]] if "mask" in inputs else [])]
+        if hasattr(inputs, "shape"):
+            return [inputs, label]
+    raise ValueError(f"data has elements {element}; {_EXPECTED}.")

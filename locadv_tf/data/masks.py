@@ -1,0 +1,453 @@
+"""Where is the background? One function per answer.
+
+All of them take images, float32 `(N, H, W, C)` in [0, 1] with C = 1 (grey) or 3 (RGB), as an array or an eager tensor,
+and return the background mask, a float32 array `(N, H, W, 1)`: 1 on the background, where the attack may change the
+pixel, and 0 on the foreground. All are deterministic, no image's mask depends on the images beside it, and all raise
+`ValueError` for bad images or options before they start.
+"""
+
+import inspect
+import math
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf import validation
+
+
+def threshold(images, *, value=0.1):
+    """Bright on dark: a pixel brighter than `value`, in any of its channels, is foreground.
+
+    Args:
+        images: float32 `(N, H, W, C)` in [0, 1].
+        value: the threshold, 0 to 1, or `"otsu"`: one per image, which splits its grey levels into the two groups of
+            least variance (Otsu 1979); grey images only. An image of one grey level is then all background.
+
+    Returns:
+        The background mask, float32 `(N, H, W, 1)`.
+
+    Raises:
+        ValueError: for bad images, a value out of range, or `"otsu"` on colour images.
+
+    Example:
+        >>> image = np.array([0.0, 0.2, 0.9], "float32").reshape(1, 1, 3, 1)
+        >>> threshold(image).ravel().tolist(), threshold(image, value="otsu").ravel().tolist()
+        ([1.0, 0.0, 0.0], [1.0, 1.0, 0.0])
+    """
+    if isinstance(value, str):
+        validation.choice(value, ("otsu",), name="value (unless it is a number from 0 to 1)")
+        images = _array(images, channels=(1,), who="Otsu's threshold", instead="a number as value, or 'border'")
+        return _background(images, (_otsu(np.rint(image[..., 0] * 255)) for image in images))
+    value, images = validation.fraction(value, name="value"), _array(images)
+    # The brightest channel, not grey: pure blue on black is as bright as an object gets, but its grey level is 0.11.
+    return _background(images, images.max(axis=-1) > value)
+
+
+def otsu(images):
+    """Short for `threshold(images, value="otsu")`: grey images, each with a threshold of its own."""
+    return threshold(images, value="otsu")
+
+
+def border(images, *, clusters=3, prior=0.35):
+    """Background is what looks like the image's border: about 1 ms for an image of 32x32.
+
+    The border ring's colours fall into a few clusters. A pixel's score is the Mahalanobis distance of its colour to the
+    nearest of them, times a centre prior; blurred, split by Otsu's threshold and closed, it gives the foreground.
+    In the spirit of boundary-prior saliency (Zhu et al., CVPR 2014, "Saliency Optimization from Robust Background
+    Detection").
+
+    Args:
+        images: float32 `(N, H, W, 3)` in [0, 1].
+        clusters: number of the border's colour clusters, at least 1.
+        prior: sigma of the Gaussian centre prior as a share of the image's sides, 0.05 to 10 (10: hardly any prior).
+
+    Returns:
+        The background mask, float32 `(N, H, W, 1)`. In an image of one colour the prior alone decides: a centred disc.
+
+    Raises:
+        ValueError: for bad images, grey ones too, or options out of range.
+
+    Example:
+        >>> image = np.full((1, 32, 32, 3), (0.2, 0.6, 0.2), "float32")
+        >>> image[:, 8:24, 10:20] = (0.9, 0.3, 0.1)  # a red box on green: 160 pixels
+        >>> foreground = border(image) == 0
+        >>> bool(150 < foreground.sum() == foreground[:, 8:24, 10:20].sum())  # all but its corners
+        True
+    """
+    images = _array(images, channels=(3,), who="the border-colour model", instead="'threshold', 'otsu' or 'grabcut'")
+    clusters = validation.count(clusters, name="clusters")
+    prior = validation.fraction(prior, name="prior", low=0.05, high=10)
+    height, width = images.shape[1:3]
+    side = min(height, width)
+    thickness = max(1, round(side / 16))
+    ring = np.ones((height, width), bool)
+    ring[thickness:-thickness, thickness:-thickness] = False
+    centre_prior = np.exp(-(_distance_to_centre(height, width) ** 2) / (2 * prior**2))
+
+    def foreground(image):
+        lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+        colours = lab[ring]
+        # k-means starts from equal groups by lightness, not from random numbers: the same image gets the same mask.
+        k = min(clusters, len(colours))
+        rank = np.argsort(np.argsort(colours[:, 0], kind="stable"))
+        start = (rank * k // len(colours)).astype(np.int32)[:, None]
+        stop = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 20, 0.1)
+        group = cv2.kmeans(colours[:, None], k, start, stop, 1, cv2.KMEANS_USE_INITIAL_LABELS)[1].ravel()
+        nearest = np.full((height, width), np.inf)  # squared distance
+        for members in (colours[group == j] for j in range(k)):
+            if len(members) < 0.45 / k * len(colours):
+                continue  # a small part of the border (k = 3: 15 %) is more likely the object leaving the picture
+            spread = np.cov(members, rowvar=False, bias=True) + 10 * np.eye(3)  # a floor of about 3 Lab units, squared
+            offset = lab - members.mean(axis=0)
+            nearest = np.minimum(nearest, np.einsum("hwi,ij,hwj->hw", offset, np.linalg.inv(spread), offset))
+        # 1 +: where no colour stands out let the prior decide, not the rounding errors of distances near zero.
+        score = cv2.GaussianBlur((1 + np.sqrt(nearest)) * centre_prior, (0, 0), side / 32)
+        levels = cv2.normalize(score, None, 0, 255, cv2.NORM_MINMAX)
+        return cv2.morphologyEx(_otsu(levels), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+
+    return _background(images, map(foreground, images))
+
+
+def grabcut(images, *, upsample=4, iterations=5):
+    """GrabCut (Rother, Kolmogorov and Blake 2004) as OpenCV has it: the classic, slow and weak on tiny images.
+
+    A frame of 1/16 of the image's sides is taken for background; inside it the algorithm decides. Most masks of images
+    of 32x32 are degenerate without upsampling; with it, one costs about a hundred times what `border` does.
+
+    Args:
+        images: float32 `(N, H, W, C)` in [0, 1]; grey becomes RGB.
+        upsample: factor by which the images are enlarged first, at least 1.
+        iterations: GrabCut's iterations, at least 1.
+
+    Returns:
+        The background mask, float32 `(N, H, W, 1)`. Sets OpenCV's random seed, which cannot be read and put back.
+
+    Raises:
+        ValueError: for bad images, options out of range, or less than 3 pixels a side after upsampling.
+
+    Example:
+        >>> image = np.full((1, 16, 16, 3), (0.2, 0.6, 0.2), "float32")
+        >>> image[:, 4:12, 5:10] = (0.9, 0.3, 0.1)  # all foreground, and some of its rim
+        >>> float(grabcut(image)[:, 4:12, 5:10].max())
+        0.0
+    """
+    images, upsample = _array(images), validation.count(upsample, name="upsample")
+    iterations = validation.count(iterations, name="iterations")
+    height, width = images.shape[1:3]
+    big = (width * upsample, height * upsample)
+    if min(big) < 3:
+        raise ValueError(f"images of {height}x{width} with upsample={upsample} are too small for a frame; raise it.")
+    frame = [max(1, round(side / 16)) for side in big]
+    inside = (*frame, big[0] - 2 * frame[0], big[1] - 2 * frame[1])  # x, y, width, height
+
+    def foreground(image):
+        levels = np.rint(np.broadcast_to(image, (height, width, 3)) * 255).astype(np.uint8)
+        levels = cv2.resize(levels, big, interpolation=cv2.INTER_LINEAR)
+        cv2.setRNGSeed(0)  # anew for each image: its mask must not depend on the images before it
+        label = cv2.grabCut(levels, None, inside, None, None, iterations, cv2.GC_INIT_WITH_RECT)[0]
+        share = np.isin(label, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+        return cv2.resize(share, (width, height), interpolation=cv2.INTER_AREA) > 0.5
+
+    return _background(images, map(foreground, images))
+
+
+def center(images, *, foreground=0.3):
+    """The foreground is an ellipse in the middle, the same in all images: a baseline that sees nothing.
+
+    Args:
+        images: float32 `(N, H, W, C)` in [0, 1].
+        foreground: its share of the image's area, up to whole pixels, 0 to pi/4 (where it touches all four sides).
+
+    Returns:
+        The background mask, float32 `(N, H, W, 1)`.
+
+    Raises:
+        ValueError: for bad images or a share out of range.
+
+    Example:
+        >>> center(np.zeros((1, 4, 4, 1), "float32"), foreground=0.25)[0, ..., 0].astype(int).tolist()
+        [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+    """
+    images, foreground = _array(images), validation.fraction(foreground, name="foreground", high=math.pi / 4)
+    # An ellipse whose half axes are r times the sides has a share of pi r^2.
+    ellipse = _distance_to_centre(*images.shape[1:3]) < math.sqrt(foreground / math.pi)
+    return _background(images, [ellipse] * len(images))
+
+
+def saliency(images, labels, *, model, foreground=0.3, smoothness=1.0, batch_size=256):
+    """The foreground is where the true class' logit reacts most to the pixels: what the *model* looks at.
+
+    The map is the largest |d logit / d pixel| over the channels (Simonyan et al. 2014, arXiv:1312.6034, section 3), of
+    the logit and not of the loss: where the model is sure the loss is flat, and its gradient underflows.
+
+    Args:
+        images: float32 `(N, H, W, C)` in [0, 1].
+        labels: the true classes, integers `(N,)`.
+        model: a Keras model that returns logits; called with `training=False`.
+        foreground: share of the pixels, those of the largest scores, that is foreground; 0 to 1.
+        smoothness: sigma in pixels of the Gaussian blur of the map, 0 (none) to 100.
+        batch_size: images per call of the model.
+
+    Returns:
+        The background mask, float32 `(N, H, W, 1)`, of the same area for each image.
+
+    Raises:
+        ValueError: for bad images, labels or options, a model that ends in softmax, or a gradient that is not finite.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> model.set_weights([np.array([[0, 9], [0, 1], [-5, 0], [0, 0]], "float32"), np.zeros(2, "float32")])
+        >>> image = np.ones((2, 2, 2, 1), "float32")
+        >>> mask = saliency(image, np.array([0, 1]), model=model, foreground=0.25, smoothness=0)
+        >>> mask.reshape(2, 4).astype(int).tolist()  # class 0 hangs on the third pixel, class 1 on the first
+        [[1, 1, 0, 1], [0, 1, 1, 1]]
+    """
+    images, labels = _array(images), np.asarray(labels)
+    foreground = validation.fraction(foreground, name="foreground")
+    smoothness = validation.fraction(smoothness, name="smoothness", high=100)
+    batch_size = validation.count(batch_size, name="batch_size")
+    classes = validation.model_logits(model, model(images[:1], training=False))
+    labels = validation.labels(labels, images, num_classes=classes, name="labels").astype(np.int32)
+    found = []
+    for start in range(0, len(images), batch_size):
+        x, y = tf.constant(images[start : start + batch_size]), labels[start : start + batch_size]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            # A sum, so that an image's gradient does not depend on its neighbours in the batch.
+            score = tf.reduce_sum(tf.gather(model(x, training=False), y, axis=1, batch_dims=1))
+        gradient = tape.gradient(score, x)
+        if gradient is None or not np.isfinite(gradient).all():
+            raise ValueError("the model's input gradient is missing or not finite: no saliency map. Check its weights.")
+        maps = np.abs(gradient).max(axis=-1)
+        blurred = [cv2.GaussianBlur(one, (0, 0), smoothness) for one in maps] if smoothness else maps
+        found.extend(_largest(one, round(foreground * one.size)) for one in blurred)
+    return _background(images, found)
+
+
+def full(images):
+    """The whole image may change: a mask of ones, float32 `(N, H, W, 1)`, for images `(N, H, W, C)`.
+
+    Example:
+        >>> float(full(np.zeros((2, 3, 3, 1), "float32")).min())
+        1.0
+    """
+    images = _array(images)
+    return np.ones((*images.shape[:3], 1), np.float32)
+
+
+def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
+    """The control: for each mask a random one of exactly its area, drawn from the seed and the image's position alone.
+
+    Args:
+        masks: the masks whose areas count, `(N, H, W, 1)` with values 0 and 1.
+        seed: integer, at least 0.
+        smoothness: sigma in pixels, 0 to 100, of the Gaussian blur of the noise field whose largest values become the
+            background: 0 scatters single pixels, more makes blobs.
+        first: position of `masks[0]` in the data set, for callers that go through it slice by slice.
+        within: masks `(N, H, W, 1)` that the random ones must not leave, each with room for its area; None: anywhere.
+
+    Returns:
+        The background mask, float32 `(N, H, W, 1)`.
+
+    Raises:
+        ValueError: for masks of another shape or with other values, options out of range, or no room.
+
+    Example:
+        >>> mask = center(np.zeros((2, 8, 8, 1), "float32"))
+        >>> control = random(mask, seed=0, smoothness=1.5)
+        >>> bool((control.sum(axis=(1, 2, 3)) == mask.sum(axis=(1, 2, 3))).all()), bool((control == mask).all())
+        (True, False)
+    """
+    masks = _mask_array(masks, masks, name="masks")
+    seed, first = validation.count(seed, name="seed", low=0), validation.count(first, name="first", low=0)
+    smoothness = validation.fraction(smoothness, name="smoothness", high=100)
+    within = np.ones_like(masks) if within is None else _mask_array(within, masks, name="within")
+    if (masks.sum(axis=(1, 2, 3)) > within.sum(axis=(1, 2, 3))).any():
+        raise ValueError("some image's mask has more pixels than within leaves it; expected at most as many.")
+    # The blur needs noise from beyond the edges: mirrored there, the field would vary more at the edges than inside.
+    margin = math.ceil(4 * smoothness)
+    size = [side + 2 * margin for side in masks.shape[1:3]]
+    controls = np.empty_like(masks)
+    for i, mask in enumerate(masks):
+        noise = np.random.default_rng((seed, first + i)).standard_normal(size)
+        if smoothness:
+            noise = cv2.GaussianBlur(noise, (0, 0), smoothness)[margin:-margin, margin:-margin]
+        noise = np.where(within[i, ..., 0] == 1, noise, -np.inf)
+        controls[i, ..., 0] = _largest(noise, int(mask.sum()))
+    return controls
+
+
+def ground_truth(images, exact):
+    """The data set's own masks, checked: float32 `(N, H, W, 1)`.
+
+    Raises:
+        ValueError: if there are none (`exact` is None), they do not fit the images, or hold other values than 0 and 1.
+    """
+    images = _array(images)
+    if exact is None:
+        raise ValueError(
+            "source='ground_truth', but this data set has no exact masks; composite and oxford_iiit_pet have some. "
+            f"Use one of them, or another source: {_listed(s for s in SOURCES if s != 'ground_truth')}."
+        )
+    return _mask_array(exact, images, name="exact")
+
+
+_FUNCTIONS = {
+    function.__name__: function
+    for function in (threshold, otsu, border, grabcut, center, saliency, ground_truth, random, full)
+}
+SOURCES = tuple(_FUNCTIONS)
+
+
+def background_mask(source, images, *, labels=None, exact=None, default=None, seed=0, **options):
+    """The one place where a source's name becomes a mask.
+
+    Args:
+        source: one of `SOURCES`.
+        images: float32 `(N, H, W, C)` in [0, 1].
+        labels: the true classes, integers `(N,)`; only `"saliency"` needs them.
+        exact: the data set's own masks `(N, H, W, 1)`, if it has any.
+        default: for `"random"`, the name of the source whose masks' areas it takes; `"ground_truth"` if there are
+            exact masks and no name is given.
+        seed: for `"random"`.
+        **options: the keyword arguments of the source's function, `value=0.2` for `"threshold"` say.
+
+    Returns:
+        The background mask, float32 `(N, H, W, 1)`.
+
+    Raises:
+        ValueError: for an unknown source or option, a missing one, or what the source's function raises it for.
+
+    Example:
+        >>> image = np.array([0.0, 0.2, 0.9], "float32").reshape(1, 1, 3, 1)
+        >>> background_mask("threshold", image, value=0.5).ravel().tolist()
+        [1.0, 1.0, 0.0]
+    """
+    check_options(source, options)
+    if source == "random":
+        default = default or ("ground_truth" if exact is not None else None)
+        if default in (None, "random"):
+            raise ValueError(f"source='random' needs the source whose areas it takes as default; got {default!r}.")
+        validation.choice(default, SOURCES, name="default")
+        return random(background_mask(default, images, labels=labels, exact=exact), seed=seed, **options)
+    if source == "saliency" and labels is None:
+        raise ValueError("source='saliency' needs labels, the true classes (N,).")
+    extra = {"saliency": (labels,), "ground_truth": (exact,)}.get(source, ())
+    return _FUNCTIONS[source](images, *extra, **options)
+
+
+def check_options(source, options, *, taken=()):
+    """Checks the names of a source's options, before any work.
+
+    Args:
+        source: one of `SOURCES`; `options`: a dictionary; `taken`: names that the caller fills in itself.
+
+    Raises:
+        ValueError: for an unknown source, an unknown or missing option, or a model that is none.
+    """
+    validation.choice(source, SOURCES, name="source")
+    parameters = inspect.signature(_FUNCTIONS[source]).parameters.values()
+    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", *taken)}
+    if unknown := set(options) - set(known):
+        right = f"it takes {_listed(known)}" if known else "it takes none"
+        raise ValueError(f"source={source!r} has no option {_listed(sorted(unknown, key=str))}; {right}.")
+    if missing := [name for name, preset in known.items() if preset is inspect.Parameter.empty and name not in options]:
+        raise ValueError(f"source={source!r} needs the option {_listed(missing)}.")
+    if not callable(options.get("model", callable)):
+        raise ValueError(
+            f"model={options['model']!r}; expected a Keras model that returns logits. From a file: "
+            "keras.saving.load_model(path)."
+        )
+
+
+def quality(masks, *, exact=None):
+    """How good are the masks? Compares sources with each other and with the exact masks.
+
+    Overlap is the IoU of the *foreground*, averaged over images (1 where both have none): the background fills most of
+    an image, so that its IoU is high for any two masks. Chance does not give 0: random foregrounds of a share p overlap
+    by about p / (2 - p); add a `"random"` source to see it.
+
+    Args:
+        masks: dict of a source's name to its masks of the same images, `(N, H, W, 1)`.
+        exact: the exact masks `(N, H, W, 1)`, or None.
+
+    Returns:
+        A list of dicts, one per source: `source`, `n` (images), `background_mean` and `background_median` (its share
+        of the image's area), `degenerate` (share of masks with more than 95 % or less than 5 % background),
+        `iou_exact` if there are exact masks, and `iou_<name>` for each source, 1 for itself.
+
+    Raises:
+        ValueError: for no masks, masks of different shapes, or values other than 0 and 1.
+
+    Example:
+        >>> image = np.zeros((1, 8, 8, 1), "float32")
+        >>> rows = quality({"center": center(image, foreground=0.25), "full": full(image)})
+        >>> rows[0]["background_mean"], rows[0]["iou_full"], rows[1]["degenerate"]
+        (0.75, 0.0, 1.0)
+    """
+    if not masks or not len(one := next(iter(masks.values()))):
+        raise ValueError("masks holds no masks; expected a dict such as {'border': border(images)}.")
+    foregrounds = {name: _mask_array(mask, one, name=f"masks[{name!r}]") == 0 for name, mask in masks.items()}
+    others = foregrounds if exact is None else {"exact": _mask_array(exact, one, name="exact") == 0, **foregrounds}
+    rows = []
+    for name, mine in foregrounds.items():
+        area = 1 - mine.mean(axis=(1, 2, 3))
+        row = {"source": name, "n": len(area), "background_mean": area.mean(), "background_median": np.median(area)}
+        row["degenerate"] = ((area > 0.95) | (area < 0.05)).mean()
+        row |= {f"iou_{other}": _iou(mine, theirs).mean() for other, theirs in others.items()}
+        rows.append({key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()})
+    return rows
+
+
+def _array(images, *, channels=(1, 3), who="a background mask", instead=None):
+    """The checked images as an array that OpenCV takes: it refuses views that are flipped."""
+    images = np.ascontiguousarray(validation.images(images, name="images"))
+    if images.shape[-1] not in channels:
+        kinds = " or ".join({1: "grey images (N, H, W, 1)", 3: "colour images (N, H, W, 3)"}[c] for c in channels)
+        mend = f" Use {instead} instead." if instead else ""
+        raise ValueError(f"images has shape {images.shape}; {who} needs {kinds}.{mend}")
+    return images
+
+
+def _mask_array(masks, images, *, name):
+    return np.asarray(validation.masks(masks, images, name=name), np.float32)
+
+
+def _background(images, foregrounds):
+    """The masks `(N, H, W, 1)` for the images' foregrounds, N times `(H, W)` with values 0 and 1."""
+    masks = np.empty((*images.shape[:3], 1), np.float32)
+    for mask, foreground in zip(masks, foregrounds, strict=True):
+        mask[..., 0] = 1 - foreground
+    return masks
+
+
+def _otsu(levels):
+    """1 where `levels` `(H, W)` in [0, 255] lie above Otsu's threshold, as uint8."""
+    levels = levels.astype(np.uint8)
+    split, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    return (levels > max(split, levels.min())).astype(np.uint8)  # min: OpenCV's split of a single grey level is 0
+
+
+def _distance_to_centre(height, width):
+    """Each pixel's distance to the image's centre, in units of the image's sides: 0.5 in the middle of an edge."""
+    y, x = (np.arange(side) / side - (side - 1) / (2 * side) for side in (height, width))
+    return np.hypot(y[:, None], x)
+
+
+def _largest(scores, count):
+    """True at the `count` largest scores `(H, W)`; among equals the first in reading order win."""
+    chosen = np.zeros(scores.size, bool)
+    chosen[np.argsort(-scores, axis=None, kind="stable")[:count]] = True
+    return chosen.reshape(scores.shape)
+
+
+def _iou(a, b):
+    """Intersection over union per image of two boolean arrays `(N, H, W, 1)`; 1 where both are empty."""
+    both, either = ((a & b).sum(axis=(1, 2, 3)), (a | b).sum(axis=(1, 2, 3)))
+    return np.where(either == 0, 1.0, both / np.maximum(either, 1))
+
+
+def _listed(names):
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,252 @@
+"""Images and labels of a split as arrays, from scikit-learn or from TFDS; what is not on disk is said at once."""
+
+import difflib
+import functools
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf import validation
+
+EMBEDDED = ("digits", "composite")
+SPLITS = ("train", "validation", "test")
+PROBE = "https://storage.googleapis.com"  # where TFDS keeps its own copies
+
+
+def read_images(name, split, *, limit=None, seed=0, image_size=None, download=True):
+    """The images of one split as arrays; arguments and errors are those of `load_data`, composite excepted.
+
+    Returns:
+        images uint8 `(N, H, W, C)`, labels int64 `(N,)`, exact background masks float32 `(N, H, W, 1)` or None.
+    """
+    if name == "digits":
+        no_image_size(name, image_size)
+        part, start, stop = resolve_split(split, split_sizes(name), limit=limit, seed=seed)
+        x, y = _digits()[part]
+        return x[start:stop], y[start:stop], None
+    if image_size is not None:
+        if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
+            raise ValueError(f"image_size={image_size!r}; expected (height, width), (128, 128) say.")
+        image_size = tuple(validation.count(side, name="image_size") for side in image_size)
+    builder = _prepared(name, download)
+    import tensorflow_datasets as tfds
+
+    is_pet = builder.name == "oxford_iiit_pet"
+    size = image_size or ((128, 128) if is_pet else None)
+    if size is None and None in builder.info.features["image"].shape:
+        raise ValueError(f"the images of {name!r} vary in size; expected image_size=(height, width), (128, 128) say.")
+    layout = _layout(builder)
+    part, start, stop = resolve_split(
+        split, {ours: end - begin for ours, (_, begin, end) in layout.items()}, limit=limit, seed=seed
+    )
+    theirs, begin, _ = layout[part]
+
+    @tf.autograph.experimental.do_not_convert
+    def select(example):
+        image = example["image"]
+        if size is not None:
+            image = tf.cast(tf.round(tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0, 255)), tf.uint8)
+        if not is_pet:
+            return image, example["label"]
+        background = tf.cast(example["segmentation_mask"] == 2, tf.float32)  # 1 is the pet, 3 its outline
+        return image, example["label"], tf.image.resize(background, size, method="nearest")
+
+    # One file after the other (cycle length 1), so that a slice of a split equals the same slice of the whole.
+    order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    piece = f"{theirs}[{begin + start}:{begin + stop}]"
+    examples = builder.as_dataset(split=piece, shuffle_files=False, read_config=order)
+    rows = list(examples.map(select, num_parallel_calls=tf.data.AUTOTUNE).batch(500).as_numpy_iterator())
+    x, y, *exact = (np.concatenate(column) for column in zip(*rows, strict=True))
+    if y.min() < 0:
+        raise ValueError(f"split={split!r} of {name!r} has hidden labels (-1); expected classes. Use another split.")
+    return x, y.astype(np.int64), exact[0] if exact else None
+
+
+def split_sizes(name, *, download=True):
+    """How many images `"train"`, `"validation"` and `"test"` of a set have (not of composite), as a dict."""
+    if name == "digits":
+        return {part: len(y) for part, (_, y) in _digits().items()}
+    return {part: stop - start for part, (_, start, stop) in _layout(_prepared(name, download)).items()}
+
+
+def resolve_split(split, sizes, *, limit=None, seed=0):
+    """A split, or a slice of one, as absolute bounds.
+
+    Args:
+        split: `"test"`, `"test[:100]"`, `"train[10%:20%]"`, `"train[-50:]"`: as in TFDS; percentages are rounded to the
+            closest image.
+        sizes: dict of the number of images of each split.
+        limit: at most that many images, from an offset that `seed` draws.
+        seed: non-negative integer.
+
+    Returns:
+        `(name of the split, start, stop)`.
+
+    Raises:
+        ValueError: for an unknown split, bounds beyond its size, or a slice with no image in it.
+
+    Example:
+        >>> resolve_split("test[10%:-50]", {"train": 1000, "validation": 100, "test": 200})
+        ('test', 20, 150)
+    """
+    validation.count(seed, name="seed", low=0)
+    part, *bounds = parse_split(split)
+    size = sizes[part]
+    start, stop = (
+        default if bound is None else round(int(bound[:-1]) * size / 100) if bound[-1] == "%" else int(bound)
+        for bound, default in zip(bounds, (0, size), strict=True)
+    )
+    if max(abs(start), abs(stop)) > size:
+        raise ValueError(f"split={split!r} reaches beyond the {size} images of {part!r}; expected bounds within them.")
+    start, stop = start % size if start < 0 else start, stop % size if stop < 0 else stop
+    if start >= stop:
+        raise ValueError(f"split={split!r} holds none of the {size} images of {part!r}; expected at least one.")
+    if limit is not None and validation.count(limit, name="limit") < stop - start:
+        start += int(np.random.default_rng(seed).integers(stop - start - limit + 1))
+        stop = start + limit
+    return part, start, stop
+
+
+def parse_split(split):
+    bound = r"(-?\d+%?)?"
+    match = re.fullmatch(rf"({'|'.join(SPLITS)})(?:\[{bound}:{bound}\])?", split if isinstance(split, str) else "")
+    if not match:
+        raise ValueError(
+            f"split={split!r} is unknown; expected 'train', 'validation' or 'test', or a slice such as 'test[:100]' or "
+            "'train[10%:20%]'."
+        )
+    return match.groups()
+
+
+@functools.cache  # a tenth of a second each time; composite asks three times
+def _digits():
+    """scikit-learn's 1,797 digits, `{split: (uint8 (N, 28, 28, 1), int64 (N,))}`: 1,197, 200 and 400, stratified."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    x, y = load_digits(return_X_y=True)
+    x = np.pad(x.reshape(-1, 8, 8) * (255 / 16), ((0, 0), (1, 1), (1, 1)))  # a margin: the strokes touch the edge
+    x = np.stack([cv2.resize(image, (28, 28), interpolation=cv2.INTER_CUBIC) for image in x])
+    x = np.rint(x.clip(0, 255)).astype(np.uint8)[..., None]
+    x, x_test, y, y_test = train_test_split(x, y.astype(np.int64), test_size=400, stratify=y, random_state=0)
+    x, x_validation, y, y_validation = train_test_split(x, y, test_size=200, stratify=y, random_state=0)
+    for array in (x, y, x_validation, y_validation, x_test, y_test):
+        array.setflags(write=False)  # all callers share them
+    return {"train": (x, y), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
+
+
+def _layout(builder):
+    """Where our splits lie in TFDS's: `{our split: (TFDS's split, start, stop)}`."""
+    sizes = {part: info.num_examples for part, info in builder.info.splits.items()}
+    if "train" not in sizes:
+        raise ValueError(f"{builder.name!r} has only the splits {', '.join(sizes)}; expected one called 'train'.")
+    layout, end, tenth = {}, sizes["train"], sizes["train"] // 10
+    for part in ("test", "validation"):
+        if part in sizes:
+            layout[part] = (part, 0, sizes[part])
+        else:
+            layout[part] = ("train", end - tenth, end)
+            end -= tenth
+    return {"train": ("train", 0, end), **layout}
+
+
+def builder_of(name):
+    import tensorflow_datasets as tfds  # here: the embedded sets do not need it, and its import takes a while
+
+    # No "huggingface:…" or community names: TFDS would go to the network for those just to look them up.
+    if isinstance(name, str) and re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
+        try:
+            return tfds.builder(name, data_dir=_data_dir())
+        except tfds.core.DatasetNotFoundError:
+            pass
+        except Exception as error:  # an unknown configuration or version, or a package that this set's code needs
+            raise ValueError(f"TFDS cannot make data set {name!r} ({_first_line(error)}). Mend the name.") from error
+    known = [*EMBEDDED, *tfds.list_builders(with_community_datasets=False)]
+    close = " or ".join(repr(match) for match in difflib.get_close_matches(str(name), known, n=3))
+    raise ValueError(
+        f"data set {name!r} is unknown; expected an embedded one ('digits', 'composite') or any TFDS name."
+        + (f" Did you mean {close}?" if close else " See tfds.list_builders().")
+    )
+
+
+def _data_dir():
+    # Read when asked: TFDS itself reads the variable only once, when it is imported.
+    return os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+
+
+def features(builder):
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    image, label = (dict(features.items()).get(key) for key in ("image", "label"))
+    if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+        raise ValueError(
+            f"{builder.name!r} is no image classification set: its features are {', '.join(features)}; expected an "
+            "image called 'image' and a class called 'label'. Choose another set, 'mnist' say."
+        )
+    if image.shape[-1] not in (1, 3) or image.np_dtype != np.uint8:
+        raise ValueError(
+            f"{builder.name!r} has images of shape {image.shape}, {np.dtype(image.np_dtype)}; expected uint8 with "
+            "1 or 3 channels. Choose another set, 'mnist' say."
+        )
+    return features
+
+
+def _prepared(name, download):
+    """TFDS's builder of a set that is on disk, if need be after a download."""
+    builder = builder_of(name)
+    features(builder)  # checked before anything is downloaded
+    if builder.data_path.exists() and builder.is_prepared():  # asked for a folder that is not there, TFDS logs a line
+        return builder
+
+    def missing(why):
+        return ValueError(
+            f"data set {name!r} is not in {_data_dir()} and {why}. Set TFDS_DATA_DIR to a folder that has it, or use "
+            "an embedded set: 'digits' or 'composite'."
+        )
+
+    if not download:
+        raise missing("download=False")
+    if not _network_answers():
+        raise missing("there is no network to download it")
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # whatever TFDS, its hosts or its parsers raise: the student needs the one line
+        raise missing(f"could not be downloaded ({_first_line(error)})") from error
+    return builder
+
+
+def _network_answers(seconds=3.0):
+    """Asks once, for at most that long: without a network TFDS retries for minutes."""
+    answers = []
+
+    def ask():
+        try:
+            # An opener of its own honours the proxy variables as they are now; urlopen keeps its first ones.
+            urllib.request.build_opener().open(PROBE, timeout=seconds).close()
+            answers.append(True)
+        except urllib.error.HTTPError as error:  # an error page is an answer, too
+            error.close()
+            answers.append(True)
+        except Exception:  # no route, no name, a refusing or misspelt proxy: no network
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)  # the timeout above does not cover the look-up of the name
+    thread.start()
+    thread.join(seconds)
+    return bool(answers)
+
+
+def _first_line(error):
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+
+
+def no_image_size(name, image_size):
+    if image_size is not None:
+        raise ValueError(f"image_size={image_size!r} passed for {name!r}; its images have a fixed size. Leave it out.")

@@ -1,0 +1,64 @@
+"""How little it takes: the smallest budget, image by image, at which an attack fools the model."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf import validation
+from locadv_tf.attacks.pgd import check_attack
+from locadv_tf.engine.progress import progress_bar
+from locadv_tf.engine.stream import attack_stream, run_attack
+
+
+def smallest_eps(
+    model, data, attack, *, region="background", precision=0.5 / 255, seed=0, batch_size=128, progress=False
+):
+    """The smallest eps at which the attack fools the model, by bisection between 0 and `attack.eps`.
+
+    An upper bound per image, as an attack is no proof: at the eps returned it fools, at one that is at most `precision`
+    lower it did not. That success grows with eps is taken for granted.
+
+    Args:
+        model, data, region, seed, batch_size, progress: as for `run_attack`. A data set is kept in memory: one that
+            shuffles stays in the order in which it came first.
+        attack: an attack object; its `eps` is the largest that is tried.
+        precision: how closely the smallest eps is found, in the units of eps.
+
+    Returns:
+        float64 `(N,)`, in the order of the input: 0 where the model errs without an attack, infinite where `attack.eps`
+        does not fool it.
+
+    Raises:
+        ValueError: for bad input, or a precision that is not above 0.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> test = la.load_data("digits", split="test[:16]")
+        >>> found = la.smallest_eps(model, test, la.FGSM(eps=0.5), region="full", precision=0.1)
+        >>> found.shape, bool(((found >= 0) & ((found <= 0.5) | np.isinf(found))).all())
+        ((16,), True)
+    """
+    check_attack(attack)
+    validation.fraction(precision, name="precision", high=max(attack.eps, 1.0))
+    if precision == 0:
+        raise ValueError("precision=0; expected a number above 0, 0.5/255 say.")
+    if isinstance(data, tf.data.Dataset):  # it is read once for each round, and what shuffles would come otherwise
+        data = data.cache()
+    options = {"region": region, "seed": seed, "batch_size": batch_size}
+    first = run_attack(model, data, attack, keep_images=False, **options)
+    high = np.where(first.natural_correct, np.where(first.fooled, attack.eps, np.inf), 0.0)
+    low = np.zeros(len(first))
+    between = first.natural_correct & first.fooled
+    rounds = math.ceil(math.log2(attack.eps / precision)) if attack.eps > precision else 0
+    with progress_bar(f"smallest eps · {region}", total=rounds, shown=progress) as bar:
+        for _ in range(rounds):
+            middle = np.where(between, (low + high) / 2, 0.0)  # 0: this image is settled, and nothing is spent on it
+            fooled = np.zeros(len(first), bool)
+            for jobs in attack_stream(model, data, attack, eps=middle, **options):
+                fooled[jobs["index"]] = jobs["best_fooled"]
+            high = np.where(between & fooled, middle, high)
+            low = np.where(between & ~fooled, middle, low)
+            bar.update(1)
+    return high

@@ -1,0 +1,446 @@
+"""Continuous batching: an attack on a stream of images that never spends a gradient on an image that needs none.
+
+A plain loop attacks a batch until its last step, long after most of its images are fooled. Here an image leaves the
+batch when it is fooled or has taken all its steps, and a waiting one takes its place, so the batch stays full:
+
+    data → natural verdict → waiting → the batch, one step at a time → reached the last step → verdict → out
+                                ↑                                                               |
+                                └────────────────── the next restart, if not fooled ────────────┘
+
+Every image passes through the same points as in the plain loop (its random numbers follow from the seed and its
+index alone), so the verdicts are those of the plain loop, whatever the batch. The batch stays on the device from step
+to step; only who is fooled comes back.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf import validation
+from locadv_tf.attacks import losses
+from locadv_tf.attacks.pgd import Point, better, check_attack, image_key, region_mask
+from locadv_tf.data.batches import batches, length, masks_or_ones
+from locadv_tf.engine.devices import agree, copies, deal, devices, together
+from locadv_tf.engine.progress import progress_bar
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackResult:
+    """What `run_attack` found, one entry per image, in the order of the input.
+
+    Attributes:
+        index: int64 `(N,)`: the images' positions in the input: 0 … N − 1, or some of them after an interrupt.
+        images: float32 `(N, H, W, C)`: the first point that fooled (`stop="fooled"`) or the best one; None unless kept.
+        fooled: bool `(N,)`: wrong under the attack, or already without it.
+        loss: float32 `(N,)`: cross-entropy at that point. A mean over it is an adversarial loss only with
+            `stop="worst"`.
+        natural_loss, natural_correct: float32 and bool `(N,)`: the same without an attack.
+        nonfinite: bool `(N,)`: some gradient on the way was NaN or infinite.
+        clipped: float32 `(N,)`: share of the mask's pixel steps that the range [0, 1] cut short; NaN without a step.
+        gradient_evaluations: int: forward and backward passes, summed over the images.
+        queries: int: points that an attack without a gradient asked about, summed over the images.
+    """
+
+    index: np.ndarray
+    images: np.ndarray | None
+    fooled: np.ndarray
+    loss: np.ndarray
+    natural_loss: np.ndarray
+    natural_correct: np.ndarray
+    nonfinite: np.ndarray
+    clipped: np.ndarray
+    gradient_evaluations: int
+    queries: int
+
+    def __len__(self):
+        return len(self.fooled)
+
+
+def run_attack(
+    model,
+    data,
+    attack,
+    *,
+    region="background",
+    seed=0,
+    stop="fooled",
+    keep_images=True,
+    batch_size=128,
+    progress=False,
+):
+    """Attacks a whole data set.
+
+    The model should be deterministic: of one that tosses coins the attack keeps the luckiest draw.
+
+    Args:
+        model: a Keras model that maps float32 images in [0, 1] to logits.
+        data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`.
+        attack: an attack object. What counts is the best point on its way, also for `keep="last"`.
+        region: `"background"`, `"foreground"` or `"full"`: where the attack may change the image.
+        seed: integer that all random numbers follow from, image by image.
+        stop: `"fooled"`: an image leaves at the first point that fools; `"worst"`: every image takes the whole budget
+            and its worst point counts, as adversarial *loss* demands.
+        keep_images: False: `result.images` is None, and memory does not grow with the images.
+        batch_size: how many images are attacked at a time.
+        progress: show a progress bar.
+
+    Returns:
+        An `AttackResult`.
+
+    Raises:
+        ValueError: for bad input; arrays are looked at before any work, a data set as it is read.
+        KeyboardInterrupt: as it came. This and any other exception on the way has an attribute `partial`, an
+            `AttackResult` of the finished images.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> test = la.load_data("digits", split="test[:16]")
+        >>> result = la.run_attack(model, test, la.FGSM(eps=0.1), region="background")
+        >>> result.images.shape, len(result)
+        ((16, 28, 28, 1), 16)
+    """
+    kept = _KEPT | {"best_image"} if keep_images else _KEPT
+    finished = []
+    stream = attack_stream(model, data, attack, region=region, seed=seed, stop=stop, batch_size=batch_size)
+    try:
+        with progress_bar(str(attack), total=length(data), shown=progress) as bar:
+            for jobs in stream:
+                finished.append({name: jobs[name] for name in kept})
+                bar.update(_size(jobs))
+    except BaseException as stopped:  # an interrupt, or bad data late in a stream
+        stopped.partial = _result(finished, keep_images)
+        raise
+    return _result(finished, keep_images)
+
+
+def attack_stream(model, data, attack, *, region="background", seed=0, stop="fooled", batch_size=128, eps=None):
+    """The engine: yields finished images, a few at a time and in the order in which they finish.
+
+    Args are those of `run_attack`, and
+        eps: `(N,)`, a budget per image in place of the attack's own; None: the attack's.
+
+    Yields:
+        A dictionary of NumPy arrays with one entry per finished image: `index` (its position in the input), `image`,
+        `label`, `mask`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
+        `cut` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
+    """
+    check_attack(attack)
+    validation.seed(seed)
+    validation.choice(region, validation.REGIONS, name="region")
+    validation.choice(stop, ("fooled", "worst"), name="stop")
+    validation.count(batch_size, name="batch_size")
+    return _attack_stream(model, data, attack, region, seed, stop, batch_size, eps)
+
+
+def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
+    arrivals = _arrivals(model, data, attack, region, batch_size, attack.eps if eps is None else eps)
+    if (jobs := next(arrivals, None)) is None:
+        return
+    image, arrivals = jobs["image"], itertools.chain([jobs], arrivals)
+    models = copies(model, devices(), image[:8], version=_compiled(model, image.shape[1:]))
+    streams = {}
+    for (device, copy), jobs in zip(models.items(), deal(arrivals, len(models)), strict=True):
+        first = 0
+        for member in attack.members:  # an ensemble is a chain of streams
+            jobs = _run(copy, jobs, member, seed, first, stop, batch_size)
+            first += member.runs
+        streams[device] = jobs
+    for finished in together(streams):
+        best = {f"best_{name}": finished["best"]._asdict()[name] for name in ("image", "loss", "fooled")}
+        yield {name: finished[name] for name in _PASSED_ON} | best | {"nonfinite": finished["best"].nonfinite}
+
+
+def _run(model, arrivals, attack, seed, first, stop, batch_size):
+    """One attack on a stream of jobs; its restarts are numbered from `first` on."""
+    steps = attack.steps if attack.eps > 0 else 0
+    waiting = batch = reached = None  # jobs before their first step, on their way, and after their last step
+    more = True
+
+    while True:
+        while more and _size(waiting) + _size(batch) < batch_size:
+            if (jobs := next(arrivals, None)) is None:
+                more = False
+                break
+            # Without a budget there is nothing to search: the natural image is all.
+            done = (jobs["best"].fooled & (stop == "fooled")) | (jobs["eps"][:, 0, 0, 0] == 0)
+            if done.any():
+                yield _take(jobs, done)
+            waiting = _join(waiting, _take(jobs, ~done) | {"restart": np.zeros(np.sum(~done), np.int32)})
+
+        # Coming in costs a few milliseconds, for one image as for many: until an eighth is free the batch runs smaller.
+        room = batch_size - _size(batch)
+        if _size(waiting) and (room >= max(1, batch_size // 8) or not _size(batch)):
+            batch = _enter(model, attack, batch, _take(waiting, slice(room)), seed, first)
+            waiting = _take(waiting, slice(room, None))
+
+        if _size(batch):
+            if steps:
+                batch = batch.advanced()
+            fooled = batch.moving["best"].fooled.numpy() & (stop == "fooled")
+            if (leaves := fooled | (batch.k == steps)).any():
+                jobs, batch = _leave(batch, leaves, "evaluations" if attack.uses_gradient else "queries")
+                if (done := fooled[leaves]).any():
+                    yield _take(jobs, done)
+                reached = _join(reached, _take(jobs, ~done))
+
+        # The points behind the last step need a verdict but no gradient: they are judged together.
+        if _size(reached) >= batch_size or (_size(reached) and not _size(batch) and not _size(waiting)):
+            _judge(model, reached)
+            done = (reached["restart"] + 1 == attack.runs) | (reached["best"].fooled & (stop == "fooled"))
+            if done.any():
+                yield _take(reached, done)
+            again, reached = _take(reached, ~done), None
+            waiting = _join(waiting, again | {"restart": again["restart"] + 1})
+        if not (more or _size(waiting) or _size(batch) or _size(reached)):
+            return
+
+
+# What happens to jobs: dictionaries of arrays with an entry per image.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """The jobs on their way: tensors on the device, and what only the host needs, `k` (steps taken) and `rest`."""
+
+    fixed: dict
+    moving: dict
+    k: np.ndarray
+    rest: dict
+    compiled: "_CompiledAttack"
+
+    def __len__(self):
+        return len(self.k)
+
+    def advanced(self):
+        """One gradient (or query) and one step for every job."""
+        return dataclasses.replace(self, moving=self.compiled.advance(self.fixed, self.moving), k=self.k + 1)
+
+
+def _enter(model, attack, batch, jobs, seed, first):
+    """Jobs join the batch at the start point of their restart."""
+    n = _size(jobs)
+    numbers = {
+        "alpha": np.float32(attack.step_size_at(jobs["eps"])),
+        "steps": np.full(n, attack.steps, np.int32),
+        "number": np.int32(first + jobs["restart"]),  # in all the restarts of an ensemble
+        "seed": np.full(n, seed, np.int64),
+    }
+    given = {name: jobs[name] for name in ("image", "label", "mask", "eps", "best", "cut", "index", "restart")}
+    shape = jobs["image"].shape[1:]
+    compiled = _compiled_attack(model, attack.structure, attack.random_start, shape, _compiled(model, shape))
+    fixed, moving = compiled.begin(given | numbers)
+    k, rest = np.zeros(n, np.int32), {name: jobs[name] for name in _REST}
+    if _size(batch):
+        fixed, moving = compiled.join((batch.fixed, batch.moving), (fixed, moving))
+        k, rest = np.concatenate([batch.k, k]), _join(batch.rest, rest)
+    return _Batch(fixed, moving, k, rest, compiled)
+
+
+def _leave(batch, leaves, counter):
+    """The jobs that leave the batch, each with its last point `x`, and the batch without them."""
+    stays = ~leaves
+    indices = np.flatnonzero(leaves), np.flatnonzero(stays)
+    out, (fixed, moving) = batch.compiled.part(batch.fixed, batch.moving, *indices)
+    jobs = tf.nest.map_structure(lambda part: part.numpy(), out) | _take(batch.rest, leaves)
+    jobs[counter] = jobs[counter] + batch.k[leaves]
+    return jobs, dataclasses.replace(batch, fixed=fixed, moving=moving, k=batch.k[stays], rest=_take(batch.rest, stays))
+
+
+def _judge(model, jobs):
+    """The verdict on the jobs' last points, in place; the points are let go."""
+    x = jobs.pop("x")
+    best = better(jobs["best"], x, *_compiled(model, x.shape[1:]).judge(x, jobs["label"]))
+    jobs["best"] = tf.nest.map_structure(np.asarray, best)
+
+
+def _size(jobs):
+    return 0 if jobs is None else len(jobs["index"]) if isinstance(jobs, dict) else len(jobs)
+
+
+def _take(jobs, which):
+    return tf.nest.map_structure(lambda values: values[which], jobs)
+
+
+def _join(jobs, more):
+    if not _size(jobs) or not _size(more):
+        return more if not _size(jobs) else jobs
+    return {name: tf.nest.map_structure(_stack, jobs[name], more[name]) for name in jobs}
+
+
+def _stack(*parts):
+    return np.concatenate(parts)
+
+
+# What is compiled: for any number of images and any budget, traced once.
+
+
+class _Compiled(NamedTuple):
+    judge: Callable
+    logits: Callable
+
+
+class _CompiledAttack(NamedTuple):
+    begin: Callable
+    advance: Callable
+    join: Callable
+    part: Callable
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(model, shape):
+    """A model's verdicts and logits. They follow its weights; whatever else changes in it, `_fresh` must find."""
+
+    def judge(x, label):
+        return losses.respond(model, x, label)[:2]
+
+    def logits(x):
+        return model(x, training=False)
+
+    return _Compiled(_traced_once(judge), _traced_once(logits))
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled_attack(model, attack, random_start, shape, version):
+    """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one.
+
+    `version` is the model's `_Compiled`, so that a model that was compiled anew has its attacks compiled anew.
+
+    How its jobs join and leave a batch, too: a function that all attacks shared would be traced again for each one's
+    memory, of which TensorFlow warns on stderr.
+    """
+
+    def advance(fixed, moving):
+        return attack.advance(model, fixed, moving)
+
+    def begin(given):
+        key = image_key(given["seed"], given["index"], given["number"])
+        fixed = {name: given[name] for name in ("image", "label", "mask", "eps", "alpha", "steps")} | {"key": key}
+        moving = attack.begin(model, fixed, given["restart"], random_start=random_start)
+        return fixed, moving | {"k": tf.zeros_like(given["restart"]), "best": given["best"], "cut": given["cut"]}
+
+    def gather(parts, indices):
+        return tf.nest.map_structure(lambda values: tf.gather(values, indices), parts)
+
+    def join(jobs, more):
+        return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), jobs, more)
+
+    def part(fixed, moving, leaves, stays):
+        out = {name: fixed[name] for name in ("image", "label", "mask", "eps")}
+        out |= {name: moving[name] for name in ("best", "cut", "x")}
+        return gather(out, leaves), gather((fixed, moving), stays)
+
+    return _CompiledAttack(*map(_traced_once, (begin, advance, join, part)))
+
+
+def _fresh(model, image):
+    """The model's `_Compiled`, compiled anew if it answers otherwise than the model itself on a few images.
+
+    What is compiled follows the model's variables, but not a Normalization that was adapted or loaded, nor an
+    attribute or a layer that was exchanged. A model that tosses coins is compiled anew each time.
+    """
+    compiled = _compiled(model, image.shape[1:])
+    if not agree(compiled.logits(image), model(image, training=False)):
+        _compiled.cache_clear()
+        _compiled_attack.cache_clear()
+    return _compiled(model, image.shape[1:])
+
+
+def _traced_once(function):
+    """Compiles for whatever the first call brings, with any number of images."""
+    compiled, traced = tf.function(function, autograph=False), []
+
+    def call(*arguments):
+        if not traced:
+            specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), arguments)
+            traced.append(compiled.get_concrete_function(*specs))
+        return traced[0](*arguments)
+
+    return call
+
+
+# The way in and the way out.
+
+_REST = ("index", "natural_loss", "natural_correct", "evaluations", "queries", "restart")
+_PASSED_ON = ("index", "image", "label", "mask", "natural_loss", "natural_correct", "cut", "evaluations", "queries")
+# What a result is made of: a number per image. Images, masks and points are let go.
+_KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "cut"}
+_KEPT |= {"evaluations", "queries"}
+
+
+def _arrivals(model, data, attack, region, batch_size, eps):
+    """New jobs, a batch at a time, with their natural verdict; a natural error is also their best point so far."""
+    first = 0
+    for image, label, mask in _checked_chunks(model, data, attack, batch_size, region):
+        n = len(image)
+        loss, fooled = (value.numpy() for value in _compiled(model, image.shape[1:]).judge(image, label))
+        budget = np.float32(eps[first : first + n] if np.ndim(eps) else np.full(n, eps))
+        worst = np.where(fooled | (budget == 0), loss, np.float32(-np.inf))
+        yield {
+            "index": np.arange(first, first + n),
+            "image": image,
+            "label": label,
+            "mask": mask,
+            "eps": budget[:, None, None, None],
+            "natural_loss": loss,
+            "natural_correct": ~fooled,
+            "best": Point(image, worst, fooled, np.zeros(n, bool)),
+            "cut": np.zeros(n, np.float32),
+            "evaluations": np.zeros(n, np.int64),
+            "queries": np.zeros(n, np.int64),
+        }
+        first += n
+
+
+def _checked_chunks(model, data, attack, batch_size, region):
+    """The data as NumPy `(image, label, mask)`, a batch at a time, checked; `mask` is bool and that of the region."""
+    num_classes = None
+
+    def check(image, label, mask):
+        nonlocal num_classes
+        validation.images(image)
+        if mask is None:
+            masks_or_ones(mask, image[:1], region)  # only to hear whether the region needs them
+        else:
+            validation.masks(mask, image)
+        if num_classes is None:
+            num_classes = validation.model_logits(model, _fresh(model, image[:8]).logits(image[:8]))
+            attack.check_classes(num_classes)
+        validation.labels(label, image, num_classes=num_classes)
+
+    if isinstance(data, (tuple, list)):  # arrays are looked at as a whole, a stream as it comes
+        for whole in batches(data, max(1, length(data))):
+            check(*whole)
+    for image, label, mask in batches(data, batch_size):
+        check(image, label, mask)
+        yield image, label.astype(np.int64), region_mask(masks_or_ones(mask, image, region), region).numpy()
+
+
+def _result(finished, keep_images):
+    """The finished jobs, put back in the order of the input."""
+    if not finished:
+        nothing = np.zeros(0)
+        images = np.zeros((0, 0, 0, 0), np.float32) if keep_images else None
+        flags = nothing.astype(bool)
+        return AttackResult(nothing.astype(int), images, flags, nothing, nothing, flags, flags, nothing, 0, 0)
+    jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0]}
+    jobs = _take(jobs, np.argsort(jobs["index"]))
+    with np.errstate(invalid="ignore"):  # 0 / 0 where an image took no step
+        clipped = jobs["cut"] / (jobs["evaluations"] + jobs["queries"])
+    return AttackResult(
+        index=jobs["index"],
+        images=jobs.get("best_image"),
+        fooled=jobs["best_fooled"],
+        loss=jobs["best_loss"],
+        natural_loss=jobs["natural_loss"],
+        natural_correct=jobs["natural_correct"],
+        nonfinite=jobs["nonfinite"],
+        clipped=clipped,
+        gradient_evaluations=int(jobs["evaluations"].sum()),
+        queries=int(jobs["queries"].sum()),
+    )

@@ -1,0 +1,24 @@
+"""What a model loses under which attack, and whether it relies on the background."""
+
+from locadv_tf.evaluation.intervals import (
+    mean_interval,
+    paired_difference,
+    paired_interval,
+    share_interval,
+    with_interval,
+)
+from locadv_tf.evaluation.measurement import Measurement, evaluate, format_row, measure, natural_row, summarize
+
+__all__ = [
+    "Measurement",
+    "evaluate",
+    "format_row",
+    "mean_interval",
+    "measure",
+    "natural_row",
+    "paired_difference",
+    "paired_interval",
+    "share_interval",
+    "summarize",
+    "with_interval",
+]

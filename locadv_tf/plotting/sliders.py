@@ -1,0 +1,115 @@
+"""An attack to play with: sliders for its budget, its steps and its region; the picture follows.
+
+Where nobody can move a slider (papermill, nbconvert, nbgrader) there is a figure in its place, drawn by the same
+function: a widget without its kernel is a dead picture, or none at all.
+"""
+
+import dataclasses
+
+import ipywidgets as widgets
+import numpy as np
+import tensorflow as tf
+from IPython import get_ipython
+
+from locadv_tf import validation
+from locadv_tf.attacks.pgd import PGD
+from locadv_tf.engine.stream import run_attack
+
+
+def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
+    """Shows what an attack does to an image, with sliders for the image, the budget, the steps and the region.
+
+    Args:
+        model: a Keras model that maps float32 images in [0, 1] to logits.
+        images: float32 `(N, H, W, C)` in [0, 1], N at least 1: the images to choose from.
+        labels: their true classes, integers `(N,)`; `masks`: their background, `(N, H, W, 1)`.
+        names: the classes' names.
+        attack: a `PGD`, where the sliders stand at first; they reach up to twice its budget and its steps.
+        seed: integer that the attack's random numbers follow from.
+        live: True: sliders; False: a figure of the first image under attack in each region; None: sliders where
+            somebody can move them, see `somebody_is_there`.
+
+    Returns:
+        An `ipywidgets.VBox`, or a `plotting.Picture` for `live=False`. As the last line of a cell either shows itself.
+
+    Raises:
+        ValueError: for another attack, a budget of 0, another number of names than classes, or bad images.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> images, labels, masks = la.to_arrays(la.load_data("digits", "test[:3]"))
+        >>> attack = la.PGD(eps=0.1, steps=5)
+        >>> panel = explore(model, images, labels, masks, names=list("0123456789"), attack=attack, live=True)
+        >>> [control.description for control in panel.children[:-1]]
+        ['image', 'eps (n/255)', 'steps', 'region']
+    """
+    images, labels, masks = (np.asarray(part) for part in (images, labels, masks))
+    if not isinstance(attack, PGD) or attack.eps == 0:
+        raise ValueError(f"attack={attack!r}; expected a PGD with a budget above 0, PGD(eps=0.1) say.")
+    if len(validation.images(images, name="images")) == 0:
+        raise ValueError(f"images has shape {images.shape}; expected at least one image.")
+    validation.masks(masks, images, name="masks")
+    classes = validation.model_logits(model, model(images[:1], training=False))
+    validation.labels(labels, images, num_classes=classes, name="labels")
+    if len(names) != classes:
+        raise ValueError(f"names has {len(names)} names; expected one for each of the model's {classes} classes.")
+    largest = min(1.0, 2 * attack.eps)
+
+    def case(index, eps, steps, region):
+        now = dataclasses.replace(attack, eps=eps, steps=steps)
+        one = slice(index, index + 1)
+        # The engine's compiled step takes any budget: nothing is traced anew, and an answer comes at once.
+        result = run_attack(
+            model, (images[one], labels[one], masks[one]), now, region=region, seed=seed, stop="worst", batch_size=1
+        )
+        pair = np.concatenate([images[one], result.images])
+        before, after = tf.nn.softmax(model(pair, training=False)).numpy()
+        shown = {"image": pair[0], "x": pair[1], "before": before, "after": after}
+        return shown | {"label": int(labels[index]), "region": region, "attack": str(now)}
+
+    if somebody_is_there() if live is None else live:
+        return _panel(
+            lambda *chosen: attack_cases([case(*chosen)], names=names, scale=largest),
+            count=len(images),
+            attack=attack,
+            largest=largest,
+        )
+    cases = [case(0, attack.eps, attack.steps, region) for region in validation.REGIONS]
+    return attack_cases(cases, names=names, scale=attack.eps)
+
+
+def somebody_is_there():
+    """Whether this cell was run by somebody who can answer: JupyterLab says yes, papermill and nbconvert say no.
+
+    Every request to run a cell carries `allow_stdin`, whether `input()` would reach a user (Jupyter's messaging
+    protocol, "execute"). Outside a notebook nobody is there.
+
+    Example:
+        >>> somebody_is_there()
+        False
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is not None and bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin", False))
+
+
+def _panel(draw, *, count, attack, largest):
+    """The sliders above the picture that `draw(index, eps, steps, region)` gives."""
+    look = {"style": {"description_width": "6rem"}, "layout": {"width": "34rem", "max_width": "100%"}}
+    grey_levels = {"min": 0, "max": 255 * largest, "step": 0.5, "readout_format": ".1f"}
+    index = widgets.IntSlider(0, min=0, max=count - 1, description="image", **look)
+    eps = widgets.FloatSlider(255 * attack.eps, description="eps (n/255)", **grey_levels, **look)
+    steps = widgets.IntSlider(attack.steps, min=1, max=2 * attack.steps, description="steps", **look)
+    region = widgets.Dropdown(options=validation.REGIONS, description="region", **look)
+    controls = (index, eps, steps, region)
+    picture = widgets.HTML()  # an Image widget has no alternative text
+
+    def follow(_=None):
+        picture.value = draw(index.value, eps.value / 255, steps.value, region.value)._repr_html_()
+
+    # A front end sends the next value only when the last one is dealt with, and leaves out those in between: dragging
+    # a slider cannot pile up work.
+    for control in controls:
+        control.observe(follow, "value")
+    follow()
+    return widgets.VBox([*controls, picture])

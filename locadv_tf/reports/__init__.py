@@ -1,0 +1,1 @@
+"""Notebooks to reports, many reports, and one table of them."""

@@ -1,0 +1,95 @@
+"""The badge and the cell that let a notebook run in Google Colab, in all notebooks from one address.
+
+The public repository's address stands in `CITATION.cff` (`repository-code`). `locadv colab ADDRESS` puts it there, and
+badge and cell into each notebook. Without an address the badge opens Colab itself and the cell installs an uploaded
+`locadv_tf.zip` (`git archive --output locadv_tf.zip HEAD`).
+"""
+
+import json
+import re
+
+from locadv_tf.reports import metrics, notebooks
+
+CITATION = notebooks.NOTEBOOKS.parent / "CITATION.cff"
+_COLAB = "https://colab.research.google.com/"
+_UPLOAD = """
+
+*This copy has no public address: the badge opens Colab's start page. Upload this notebook there, and `locadv_tf.zip`
+beside it (the README says how to make it).*"""
+_CELL = """\
+import sys
+
+if "google.colab" in sys.modules:  # only there: everywhere else the kit is installed already
+    kit = "{kit}"
+    # Colab's own Jupyter and widgets must not be exchanged under a running notebook: so no dependencies of the kit's.
+    %pip install --quiet "tensorflow>=2.20" "keras>=3.12" "papermill>=2.6"
+    %pip install --quiet --no-deps {{kit}}"""
+
+
+def address():
+    """The public repository's address as `CITATION.cff` has it, or None."""
+    found = re.search(r'^repository-code: "(.*)"$', CITATION.read_text(), re.MULTILINE)
+    return found and found.group(1)
+
+
+def badge(stem, repository):
+    """The Markdown of a notebook's badge.
+
+    Args:
+        stem: the notebook's name.
+        repository: the public repository's address, or None.
+
+    Example:
+        >>> badge("00_start_here", "https://github.com/you/kit").split("](")[-1]
+        'https://colab.research.google.com/github/you/kit/blob/main/notebooks/00_start_here.ipynb)'
+    """
+    path = f"/blob/main/notebooks/{stem}.ipynb"
+    place = repository.replace("https://github.com", "github") + path if repository else ""
+    note = "" if repository else _UPLOAD
+    return f"[![Open in Colab]({_COLAB}assets/colab-badge.svg)]({_COLAB}{place}){note}"
+
+
+def cell(repository):
+    """The source of the cell that installs the kit in Colab, and does nothing elsewhere.
+
+    Args:
+        repository: the public repository's address, or None.
+    """
+    return _CELL.format(kit=f"git+{repository}" if repository else "locadv_tf.zip")
+
+
+def stamp(repository=None):
+    """Writes badge and cell into all notebooks, and the repository's address into `CITATION.cff`.
+
+    Args:
+        repository: the address, `"https://github.com/you/kit"` say; None: the one that stands there, if any.
+
+    Returns:
+        The paths of the notebooks.
+
+    Raises:
+        ValueError: for anything but the address of a repository on GitHub, from where alone Colab opens notebooks.
+    """
+    if repository is not None:
+        if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+(?<!\.git)", repository):
+            raise ValueError(f"repository={repository!r}; expected https://github.com/OWNER/NAME, without .git.")
+        text = re.sub(r"^repository-code: .*\n", "", CITATION.read_text(), flags=re.MULTILINE)
+        line = f'repository-code: "{repository}"\n'
+        metrics.write_text(CITATION, re.sub(r"^(?=authors:)", line, text, flags=re.MULTILINE))
+    paths = sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb"))
+    for path in paths:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook["cells"] = _with_colab(notebook["cells"], path.stem, address())
+        metrics.write_text(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    return paths
+
+
+def _with_colab(cells, stem, repository):
+    """The cells with the badge at the top and the cell as the first with code, in place of older ones."""
+    lesson = [one for one in cells if "colab" not in one["metadata"].get("tags", [])]
+    shared = {"metadata": {"tags": ["colab"]}}
+    top = {"cell_type": "markdown", "id": f"{stem[:2]}-badge", **shared, "source": [badge(stem, repository)]}
+    code = {"cell_type": "code", "execution_count": None, "id": f"{stem[:2]}-colab", **shared, "outputs": []}
+    code["source"] = cell(repository).splitlines(keepends=True)
+    at = next(i for i, one in enumerate(lesson) if one["cell_type"] == "code")
+    return [top, *lesson[:at], code, *lesson[at:]]

@@ -1,0 +1,92 @@
+"""The kit's notebooks: where they are, which parameters they have, and which values they accept."""
+
+import ast
+import json
+from pathlib import Path
+
+import yaml
+
+from locadv_tf import validation
+
+PROFILES = ("smoke", "class", "full")
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def notebook_path(name):
+    """The path of one of the kit's notebooks.
+
+    Raises:
+        ValueError: that lists the notebooks, or says that they are not there.
+    """
+    names = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
+    if not names:
+        raise ValueError("the notebooks are not there; run from a clone, installed with pip install --editable.")
+    validation.choice(name, names, name="notebook")
+    return NOTEBOOKS / f"{name}.ipynb"
+
+
+def profile_parameters(profile):
+    """The parameters of a profile, `{name: value}`.
+
+    Raises:
+        ValueError: for an unknown profile.
+    """
+    validation.choice(profile, PROFILES, name="profile")
+    return yaml.safe_load((NOTEBOOKS / "params" / f"{profile}.yaml").read_text())
+
+
+def notebook_parameters(path):
+    """A notebook's parameters with their defaults and types, `{name: (default, type)}`, from its tagged cell.
+
+    Each line of the cell is an annotated literal. The type is the default's, or, where that is None, the annotation's.
+    """
+    cells = json.loads(Path(path).read_text())["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{Path(path).name} has {len(tagged)} cells tagged 'parameters'; expected one.")
+    found = {}
+    for line in ast.parse("".join(tagged[0]["source"])).body:
+        default = ast.literal_eval(line.value)
+        kind = type(default)
+        if default is None:
+            kind = {"int": int, "float": float, "str": str}[line.annotation.id]
+        found[line.target.id] = (default, kind)
+    return found
+
+
+def check_parameters(path, given, *, known_only=False):
+    """Checks parameters against those that a notebook has.
+
+    Args:
+        path: of the notebook.
+        given: dictionary of parameters.
+        known_only: leave out those that the notebook does not have, as for a profile that serves all notebooks.
+
+    Returns:
+        The parameters, whole numbers made floats where floats are expected.
+
+    Raises:
+        ValueError: for an unknown name or a wrong type, or an unknown item of a list of names, listing the right ones.
+    """
+    known = notebook_parameters(path)
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            if known_only:
+                continue
+            right = ", ".join(f"{n} ({kind.__name__})" for n, (_, kind) in known.items() if n != "output_dir")
+            raise ValueError(f"parameter {name!r} is unknown to {Path(path).stem}; it has {right}.")
+        default, kind = known[name]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not (type(value) is kind or (value is None and default is None)):
+            hint = " Write it as a decimal number." if kind is float and "/" in str(value) else ""
+            raise ValueError(
+                f"parameter {name}={value!r} is of type {type(value).__name__}; expected {kind.__name__}"
+                f"{' or None' if default is None else ''}.{hint}"
+            )
+        if kind is list and all(isinstance(item, str) for item in default):  # names: some of the default's
+            for item in value or [None]:
+                validation.choice(item, default, name=name)
+        checked[name] = value
+    return checked

@@ -1,0 +1,61 @@
+"""From a notebook to a report: strict parameters, papermill, and one HTML file that opens offline."""
+
+import sys
+from pathlib import Path
+
+import papermill
+
+from locadv_tf.reports.notebooks import check_parameters, notebook_path, profile_parameters
+from locadv_tf.reports.page import export_html
+
+
+def report(*, dataset="digits", profile="class", seed=0, out="reports/report", parameters=None):
+    """Runs `06_report` and exports it: `report.ipynb` (executed), `report.html`, `metrics.json` in the folder `out`.
+
+    Args:
+        dataset: a data set's name, as for `load_data`.
+        profile: `"smoke"`, `"class"` or `"full"`: a file of `notebooks/params/`.
+        seed: integer that everything random follows from.
+        out: the folder, made if it is not there.
+        parameters: dictionary of further parameters of the notebook, stronger than the profile.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        ValueError: for an unknown parameter or one of a wrong type, before anything runs.
+        papermill.PapermillExecutionError: if a cell fails; `report.ipynb` keeps what was done until then.
+    """
+    given = {"dataset": dataset, "seed": seed} | (parameters or {})
+    return run_notebook("06_report", out, profile=profile, parameters=given, stem="report")
+
+
+def run_notebook(name, out, *, profile="class", parameters=None, stem=None):
+    """Executes one of the kit's notebooks with papermill and exports it as HTML without code cells.
+
+    Args:
+        name: of the notebook, `"06_report"` say.
+        out: the folder for `<stem>.ipynb`, `<stem>.html` and `metrics.json`.
+        profile: as for `report`; only the parameters that the notebook has are taken from it.
+        parameters: dictionary of parameters, stronger than the profile.
+        stem: what the files are called; None: as the notebook.
+
+    Returns, Raises: as `report`.
+    """
+    source, out, stem = notebook_path(name), Path(out).resolve(), stem or name
+    values = check_parameters(source, profile_parameters(profile), known_only=True)
+    values |= check_parameters(source, parameters or {})
+    if "{" in str(out) or "}" in str(out):
+        raise ValueError(f"out={str(out)!r} has braces, which papermill would fill in; choose another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "metrics.json").unlink(missing_ok=True)  # a run that dies must not look finished
+    executed = out / f"{stem}.ipynb"
+    papermill.execute_notebook(
+        source,
+        executed,
+        parameters=values | {"output_dir": "."},
+        cwd=str(out),
+        kernel_name="python3",
+        progress_bar={"file": sys.stderr},
+    )
+    return export_html(executed, out / f"{stem}.html")

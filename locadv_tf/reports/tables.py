@@ -1,0 +1,127 @@
+"""Tables as people read them: numbers with their intervals and units."""
+
+import pandas as pd
+
+from locadv_tf.units import eps_255
+
+
+class Table:
+    """A table of texts that shows itself as the last line of a cell; `frame` is its `pandas.DataFrame`.
+
+    Args:
+        rows: list of dictionaries from a column's heading to its text, one per line.
+    """
+
+    def __init__(self, rows):
+        self.frame = pd.DataFrame(rows)
+
+    def _repr_html_(self):
+        with pd.option_context("display.max_colwidth", None):  # pandas cuts long texts
+            return self.frame.to_html(index=False, border=0, justify="left")
+
+    def __repr__(self):
+        return self.frame.to_string(index=False)
+
+
+def results_table(rows, *, columns=("model", "condition", "accuracy", "asr", "loss")):
+    """Rows of `evaluate` as a table of texts.
+
+    Args:
+        rows: list of dictionaries.
+        columns: which keys to show; shares are printed in per cent, `eps` and changes as n/255, and whatever has
+            `_low` and `_high` with its 95 % interval.
+
+    Returns:
+        A `Table`.
+
+    Example:
+        >>> row = {"model": "LAT", "accuracy": 0.48, "accuracy_low": 0.385, "accuracy_high": 0.577, "eps": 8 / 255}
+        >>> results_table([row], columns=("model", "eps", "accuracy"))
+        model   eps        accuracy (%)
+          LAT 8/255 48.0 [38.5 to 57.7]
+    """
+    return Table([{HEADS.get(name, name): _text(row, name) for name in columns} for row in rows])
+
+
+def claims_table(rows):
+    """The rows of `claims.ledger` as a `Table`: claim, what was measured, n and the verdict."""
+    marks = {"supported": "✔ supported", "not supported": "✘ not supported", "undecided": "? undecided"}
+    shown = [
+        {"claim": row["claim"], "measured here": row["measured"], "n": row["n"], "verdict": marks[row["verdict"]]}
+        for row in rows
+    ]
+    return Table(shown)
+
+
+def verdicts_table(verdicts):
+    """The rows of `verdicts.check` as a `Table`: a line per check, a column per evaluation.
+
+    Args:
+        verdicts: dictionary from a column's heading, the model's name say, to the rows of `verdicts.check`.
+
+    Example:
+        >>> row = {"check": "weights untouched", "outcome": "pass", "reason": "they stayed", "numbers": {"n": 9}}
+        >>> verdicts_table({"LAT": [row]})
+                    check                 LAT
+        weights untouched ✔ pass: they stayed
+    """
+    marks = {"pass": "✔ pass", "fail": "✘ FAIL", "does not apply": "– does not apply"}
+    lines = {}
+    for heading, rows in verdicts.items():
+        for row in rows:
+            line = lines.setdefault(row["check"], {"check": row["check"]})
+            line[heading] = f"{marks[row['outcome']]}: {row['reason']}"
+    return Table(list(lines.values()))
+
+
+HEADS = {
+    "accuracy": "accuracy (%)",
+    "asr": "attack success rate (%)",
+    "loss": "loss (cross-entropy)",
+    "mean_change": "mean |δ|",
+    "largest_change": "largest |δ|",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "clipped": "clipped steps (%)",
+    "background_mean": "mean area of the background (%)",
+    "degenerate": "degenerate (%): over 95 % or under 5 % background",
+    "passes": "forward and backward passes per image",
+    "seconds": "seconds, with validation",
+    "area": "background's area (%)",
+    "area_equal": "equal area (%)",
+    "asr_background": "ASR background (%)",
+    "asr_foreground": "ASR foreground (%)",
+    "asr_difference": "ASR background − foreground (points)",
+    "asr_difference_equal": "the same at equal area (points)",
+    "rfs": "RFS, −1 to 1",
+    "energy_ratio": "gradient energy ratio",
+    "mixed_same": "Mixed-Same (%)",
+    "mixed_rand": "Mixed-Rand (%)",
+    "bg_gap": "BG-Gap (points)",
+    "worst_group": "worst group (%)",
+    "only_fg": "Only-FG (%)",
+    "only_bg_b": "Only-BG-B (%)",
+    "only_bg_t": "Only-BG-T (%)",
+    "no_fg": "No-FG (%)",
+}
+
+_SHARES = ("accuracy", "asr", "clipped", "background_mean", "degenerate", "area")
+_SHARES += ("asr_background", "asr_foreground", "asr_difference", "asr_background_equal", "asr_foreground_equal")
+_SHARES += ("asr_difference_equal", "area_equal", "accuracy_background_noise", "accuracy_foreground_noise")
+_SHARES += ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")
+_DIGITS = {"psnr": 1, "passes": 1, "seconds": 0, "rfs": 2, "energy_ratio": 2, "correlation": 2}
+
+
+def _text(row, name):
+    value = row.get(name)
+    if value is None:
+        return "–"
+    if name in ("eps", "mean_change", "largest_change"):
+        return eps_255(value)
+    if isinstance(value, (str, int)):
+        return str(value)
+    scale, digits = (100, 1) if name in _SHARES else (1, _DIGITS.get(name, 3))
+    text = f"{scale * value:.{digits}f}"
+    if row.get(f"{name}_low") is not None:
+        text += f" [{scale * row[f'{name}_low']:.{digits}f} to {scale * row[f'{name}_high']:.{digits}f}]"
+    return text

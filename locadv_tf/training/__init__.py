@@ -1,0 +1,1 @@
+"""Localized adversarial training, and how the kit trains every classifier."""

@@ -1,0 +1,126 @@
+"""Training with one attack step, and the watch that it needs.
+
+Wong, Rice and Kolter (2020, "Fast is better than free", arXiv:2001.03994): one step from a random start trains about as
+well as PGD. It can fail, and looks best when it does: in *catastrophic overfitting* the classifier learns to withstand
+that one step and nothing else, often within an epoch. Only a stronger attack shows it.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from locadv_tf import validation
+from locadv_tf.attacks.pgd import PGD, check_attack, region_mask
+from locadv_tf.data.batches import first_images, masks_or_ones
+from locadv_tf.training.localized import LocalizedAdversarialTraining
+
+
+class OverfittingWatch(keras.callbacks.Callback):
+    """Watches a `LocalizedAdversarialTraining` for catastrophic overfitting.
+
+    After each epoch it attacks the same few images twice, as in training and with a stronger attack, and logs the
+    accuracies as `val_weak_accuracy` and `val_strong_accuracy`.
+
+    The criterion: accuracy under the stronger attack is more than `drop` below its best so far (Wong et al. 2020 stop
+    at a fall by 0.2 from one epoch to the next), *and* more than `drop` below that under the training's attack, which
+    looks as good as ever (Andriushchenko and Flammarion 2020, arXiv:2007.02617). A training that merely diverges meets
+    the first half alone. What counts as best must beat always naming the most frequent class, which no attack can turn.
+
+    Then it says so, once, puts back the weights of the best epoch (or of the start, for a classifier that was robust
+    already) and stops the training. It also warns when the training ends with the second half alone: the classifier
+    never was as robust as its training's accuracy reads.
+
+    Attributes: `verdict`, a sentence for the report; `overfitted`, whether the criterion was met; `misled`, whether its
+    second half is met after the last epoch.
+
+    Args:
+        data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`, of
+            which the first images serve: of the validation or the training data, never of the test data, as they
+            decide which weights stay.
+        attack: the stronger attack; None: PGD-10 with the eps and the norm of the training's.
+        images: how many images, at most.
+        drop: a difference of accuracies, from 0 to 1.
+        restore: put back the best weights and stop; False: only say so.
+        seed: integer that the attacks' random numbers follow from, the same ones in each epoch.
+
+    Raises:
+        ValueError: for bad input; at the start of training for a model, share or attack that there is nothing to watch
+            about.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> watch = la.OverfittingWatch(la.load_data("digits", "validation"), images=64)
+        >>> model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> attack = la.single_step(eps=0.1)
+        >>> options = {"attack": attack, "epochs": 1, "callbacks": [watch]}
+        >>> history = la.train_classifier(model, la.load_data("digits", "train[:128]"), **options)
+        >>> history["val_weak_accuracy"][0] >= history["val_strong_accuracy"][0]
+        True
+        >>> watch.overfitted
+        False
+    """
+
+    def __init__(self, data, *, attack=None, images=128, drop=0.2, restore=True, seed=0):
+        super().__init__()
+        self.attack, self.restore = None if attack is None else check_attack(attack), restore
+        self.drop = validation.fraction(drop, name="drop")
+        self.seed = validation.seed(seed)
+        self.sample = first_images(data, validation.count(images, name="images"))
+        if self.sample is None:
+            raise ValueError("data holds no images; expected at least one.")
+
+    def on_train_begin(self, logs=None):
+        trained = self.model
+        if not isinstance(trained, LocalizedAdversarialTraining):
+            raise ValueError(f"the model is {type(trained).__name__}; expected a LocalizedAdversarialTraining.")
+        if trained.share == 0 or trained.attack.steps == 0:
+            raise ValueError(
+                f"share={trained.share:g}, attack={trained.attack!r}: training follows no attack's gradient here, so "
+                "that there is none to overfit to; leave the watch out."
+            )
+        image, label, mask = self.sample
+        mask = region_mask(masks_or_ones(mask, image, trained.region), trained.region)
+        self.attacks = trained.attack, self.attack or PGD(eps=trained.attack.eps, norm=trained.attack.norm, steps=10)
+
+        def accuracy(attack):
+            x = attack(trained.classifier, image, label, mask=mask, seed=self.seed)
+            predicted = tf.argmax(trained.classifier(x, training=False), axis=-1)
+            return tf.reduce_mean(tf.cast(predicted == label, tf.float32))
+
+        self.measure = tf.function(lambda: [accuracy(attack) for attack in self.attacks], autograph=False)
+        self.overfitted, self.misled, self.verdict = False, False, "no epoch was finished"
+        self.best, self.best_epoch, self.best_weights = np.bincount(label).max() / len(label), None, None
+        self._remember(0, float(self.measure()[1]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        weak, strong = map(float, self.measure())
+        logs |= {"val_weak_accuracy": weak, "val_strong_accuracy": strong}
+        if self.overfitted:
+            return
+        fallen = self.best_epoch is not None and self.best - strong > self.drop
+        self.misled = weak - strong > self.drop
+        told = (
+            f"{100 * weak:.1f} % under {self.attacks[0]} (the training's), {100 * strong:.1f} % under "
+            f"{self.attacks[1]}, n = {len(self.sample[1])}"
+        )
+        if not (fallen and self.misled):
+            kind = "less robust than it looks in training" if self.misled else "no catastrophic overfitting"
+            self.verdict = f"{kind}: accuracy {told}, after epoch {epoch + 1}"
+            self._remember(epoch + 1, strong)
+            return
+        self.overfitted = True
+        best = f"{100 * self.best:.1f} % after epoch {self.best_epoch}"
+        self.verdict = f"catastrophic overfitting in epoch {epoch + 1}: accuracy {told}, down from {best}"
+        if self.restore:
+            self.model.classifier.set_weights(self.best_weights)
+            self.model.stop_training = True
+            self.verdict += ", whose weights were put back"
+        print(f"Warning: {self.verdict}. Mend it with more steps or a smaller eps.")
+
+    def on_train_end(self, logs=None):
+        if self.misled and not self.overfitted:
+            print(f"Warning: {self.verdict}. Mend it with more steps or a smaller eps.")
+
+    def _remember(self, epoch, strong):
+        if strong > self.best:
+            self.best, self.best_epoch, self.best_weights = strong, epoch, self.model.classifier.get_weights()

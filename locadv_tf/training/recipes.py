@@ -1,0 +1,100 @@
+"""How the kit trains every classifier: the loop around `LocalizedAdversarialTraining`, and what it is given."""
+
+import keras
+import tensorflow as tf
+
+from locadv_tf.attacks.pgd import PGD
+from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining
+from locadv_tf.validation import count, fraction
+
+
+def single_step(eps):
+    """The attack of Wong et al. (2020, algorithm 3), to train with: a random start, then one step of size 1.25 eps.
+
+    Args:
+        eps: the budget, in pixel units of [0, 1].
+
+    Returns:
+        A `PGD` object. The step reaches across most of the ball, as the start is anywhere in it; with steps of 2 eps,
+        or without the random start (`FGSM`), Wong et al. saw training fail.
+
+    Raises:
+        ValueError: if `eps` is not in [0, 1].
+
+    Example:
+        >>> attack = single_step(eps=0.1)
+        >>> print(attack, "· step size", attack.alpha)
+        PGD-1, eps = 25.5/255 · step size 0.125
+    """
+    eps = fraction(eps, name="eps")
+    return PGD(eps=eps, steps=1, step_size=min(1.25 * eps, 1.0), keep="last")
+
+
+def train_classifier(
+    model,
+    train,
+    *,
+    attack,
+    region="background",
+    share=0.5,
+    validation=None,
+    epochs=5,
+    batch_size=128,
+    seed=0,
+    callbacks=(),
+    verbose=0,
+):
+    """Trains a classifier in place with Adam, on reshuffled batches: what the notebooks do with every model.
+
+    Args:
+        model: a built Keras model, float32 images in [0, 1] to logits.
+        train: an unbatched `tf.data.Dataset` of `({"image", "mask"}, label)`.
+        attack, region, share: as for `LocalizedAdversarialTraining`; `share=0` is natural training. Cheap, and about as
+            good as PGD-5 with half of each batch: `single_step(eps)` with `share=0.75` (benchmarks/CHEAP_TRAINING.md).
+        validation: an unbatched data set for the `val_` logs, or None.
+        epochs, batch_size: whole numbers.
+        seed: integer that the order of the images and the attack's random numbers follow from.
+        callbacks: as for `fit`; an `OverfittingWatch` for a single-step attack.
+        verbose: as for `fit`; 2 (a line per epoch) reads well in an executed notebook.
+
+    Returns:
+        The history: a dictionary from each logged quantity to its value per epoch.
+
+    Raises:
+        ValueError: for bad input; data that is batched, endless or no `tf.data.Dataset`, or a `batch_size` of 1 with a
+            share between 0 and 1, too.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> attack = la.PGD(eps=0.1, steps=2, keep="last")
+        >>> history = train_classifier(model, la.load_data("digits", "train[:128]"), attack=attack, epochs=1)
+        >>> history["natural_loss"][0] > 0
+        True
+    """
+    count(epochs, name="epochs")
+    count(batch_size, name="batch_size")
+    _check_unbatched(train, "train")
+    if validation is not None:
+        _check_unbatched(validation, "validation")
+    if batch_size == 1 and 0 < share < 1:
+        raise ValueError(_NO_HALVES.format(share=share))
+    defended = LocalizedAdversarialTraining(model, attack=attack, region=region, share=share, seed=seed)
+    defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    shuffled = train.cache().shuffle(10_000, seed=seed).batch(batch_size)
+    validation = None if validation is None else validation.cache().batch(500)
+    options = {"validation_data": validation, "epochs": epochs, "callbacks": list(callbacks), "verbose": verbose}
+    return defended.fit(shuffled, shuffle=False, **options).history
+
+
+def _check_unbatched(data, name):
+    expected = "expected an unbatched, finite tf.data.Dataset of ({'image', 'mask'}, label), as load_data gives"
+    if not isinstance(data, tf.data.Dataset):
+        raise ValueError(f"{name} is {type(data).__name__}; {expected}. Arrays: tf.data.Dataset.from_tensor_slices.")
+    spec = data.element_spec
+    if not (isinstance(spec, tuple) and len(spec) in (2, 3) and isinstance(spec[1], tf.TensorSpec)):
+        raise ValueError(f"{name} has elements {spec}; {expected}.")
+    if spec[1].shape.rank not in (0, None):
+        raise ValueError(f"{name} has labels of shape {spec[1].shape}; {expected}. Batched? Use {name}.unbatch().")
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"{name} repeats without end; {expected}. Leave out repeat(), or add take(n).")

@@ -1,0 +1,54 @@
+"""The numbers that any attack carries, the kit's or anybody's, and the same attack with other ones."""
+
+import dataclasses
+import functools
+
+from locadv_tf.attacks.pgd import Attack
+
+
+def uses_gradient(attack):
+    """Whether an attack follows the model's gradient; None: it does not say, by an attribute of this name."""
+    if isinstance(attack, Attack):
+        return any(member.uses_gradient for member in attack.members)
+    while isinstance(attack, functools.partial) and not hasattr(attack, "uses_gradient"):
+        attack = attack.func
+    said = getattr(attack, "uses_gradient", None)
+    return said if said is None else bool(said)
+
+
+def knob(attack, name):
+    """A number that an attack carries, as an attribute or a `functools.partial` keyword; None: it does not."""
+    return attack.keywords.get(name) if isinstance(attack, functools.partial) else getattr(attack, name, None)
+
+
+def knobs(attack):
+    """The names of the numbers that can be changed: a dataclass's fields, or a `functools.partial`'s keywords."""
+    if isinstance(attack, functools.partial):
+        return set(attack.keywords)
+    return {field.name for field in dataclasses.fields(attack)} if dataclasses.is_dataclass(attack) else set()
+
+
+def turned(attack, **changes):
+    """The attack with other values of its knobs."""
+    kind = functools.partial if isinstance(attack, functools.partial) else dataclasses.replace
+    return kind(attack, **changes)
+
+
+def at_eps(attack, eps):
+    """The same attack with another budget, and a step size in proportion; None if it has no `eps` to change."""
+    own, step_size = knob(attack, "eps"), knob(attack, "step_size")
+    if "eps" not in knobs(attack):
+        return None
+    if not own or step_size is None:
+        return turned(attack, eps=eps)
+    return turned(attack, eps=eps, step_size=min(step_size * eps / own, max(1.0, eps)))
+
+
+def longer(attack):
+    """The attack with three times the steps (or queries) and a restart more; None if it has no steps to change."""
+    there = knobs(attack)
+    changes = {name: 3 * knob(attack, name) for name in {"steps", "queries"} & there}
+    one_start = "random_start" in there and not knob(attack, "random_start")  # a restart would repeat the first one
+    if changes and "restarts" in there and not one_start and knob(attack, "keep") != "last":
+        changes["restarts"] = knob(attack, "restarts") + 1
+    return turned(attack, **changes) if changes else None

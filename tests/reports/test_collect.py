@@ -1,0 +1,128 @@
+"""One table of many reports: means and intervals over seeds, trainings paired by seed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from locadv_tf.reports import claims, metrics
+from locadv_tf.reports.collect import RELIANCE, collect
+
+ACCURACY = {"natural": 0.5, "LAT": 0.9}
+
+
+def write_report(folder, *, seed, trainings=("natural", "LAT"), eps=0.1, **parameters):
+    """What a report leaves for the table; LAT's natural loss is lower by 0.1 and a seed's hundredth."""
+    rows = []
+    for model in trainings:
+        natural = {"model": model, "condition": "natural", "attack": "natural", "region": "none", "eps": 0.0}
+        attacked = {"model": model, "condition": "full", "attack": "PGD-5", "region": "full", "eps": eps}
+        loss = 1.0 - (0.1 + seed / 100) * (model == "LAT")
+        rows.append(natural | {"accuracy": 0.95, "loss": loss})
+        asr = None if seed == 1 else 0.25
+        rows.append(attacked | {"accuracy": ACCURACY[model] + seed / 100, "loss": 1.0, "asr": asr})
+    asked = {"dataset": "digits", "train_limit": None, "epochs": 1, "seed": seed, "eps": None, "share": 0.5}
+    asked |= {"eps_multiples": [0.5, 1.0], "trainings": list(trainings)} | parameters
+    checked = {"LAT": [{"check": "weights untouched", "outcome": "fail" if seed == 2 else "pass"}]}
+    results = {"eps": eps, "rows": rows, "claims": [], "verdicts": checked}
+    if seed != 1:  # a report of an earlier version has no measures of reliance
+        measures = dict.fromkeys(RELIANCE, seed / 10) | {"rfs": None}
+        results["reliance"] = [
+            {"model": model, "source": source} | measures for model in trainings for source in ("own", "random")
+        ]
+    metrics.write_metrics(folder, parameters=asked, results=results)
+
+
+def test_the_table_has_means_and_intervals_over_seeds(tmp_path):
+    for seed in (0, 1, 2):
+        write_report(tmp_path / str(seed), seed=seed)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.json").write_text(json.dumps({"parameters": {}, "results": {}}))  # a lesson's
+    write_report(tmp_path / ".3.abc", seed=3)  # a sweep's unfinished work
+    results, verdicts = collect(tmp_path)
+    (row,) = results[(results.model == "LAT") & (results.region == "full")].to_dict("records")
+    low, high = stats.t.interval(0.95, 2, loc=0.91, scale=0.01 / np.sqrt(3))
+    assert row["seeds"] == 3
+    np.testing.assert_allclose([row["accuracy"], row["accuracy_low"], row["accuracy_high"]], [0.91, low, high])
+    assert row["asr"] == 0.25 and row["loss_low"] == row["loss_high"] == 1.0
+    claim = verdicts[verdicts.claim.str.contains("lower loss on natural images")].to_dict("records")[0]
+    assert claim["verdict"] == "supported" and claim["difference"] == pytest.approx(-0.11)
+    assert pd.read_csv(tmp_path / "collected.csv").shape == results.shape
+    page = (tmp_path / "collected.html").read_text()
+    assert page.count("weights untouched") == 1 and "digits, 25.5/255, seed 2, LAT: weights untouched" in page
+    assert "25.5/255" in page and "supported" in page and "NaN" not in page
+    assert pd.read_csv(tmp_path / "claims.csv").shape == verdicts.shape
+    measures = pd.read_csv(tmp_path / "reliance.csv")
+    measures = measures[measures.model == "LAT"].reset_index()
+    assert list(measures.source) == ["own", "random"] and list(measures.seeds) == [2, 2]
+    low, high = stats.t.interval(0.95, 1, loc=0.1, scale=0.1)  # seeds 0 and 2: 0 and 0.2
+    np.testing.assert_allclose(
+        measures.loc[0, ["energy_ratio", "energy_ratio_low", "energy_ratio_high"]].astype(float), [0.1, low, high]
+    )
+    assert measures.rfs.isna().all() and "Reliance on the background" in page
+
+
+def test_a_report_for_each_training_makes_the_same_tables_as_one_for_all(tmp_path):
+    for seed in (0, 1, 2):
+        write_report(tmp_path / "together" / str(seed), seed=seed)
+        for training in ("natural", "LAT"):
+            write_report(tmp_path / "apart" / f"{training}-{seed}", seed=seed, trainings=[training])
+    for together, apart in zip(collect(tmp_path / "together"), collect(tmp_path / "apart"), strict=True):
+        key = [name for name in ("claim", "model", "region") if name in together]
+        both = (table.sort_values(key, ignore_index=True) for table in (together, apart))
+        pd.testing.assert_frame_equal(*both)
+
+
+def test_pairs_are_of_the_same_seed_and_each_training_counts_once(tmp_path):
+    for seed in (0, 1, 2):
+        write_report(tmp_path / f"{seed}", seed=seed, trainings=["natural"] if seed == 0 else ["natural", "LAT"])
+        write_report(tmp_path / f"again-{seed}", seed=seed, trainings=["natural"])
+    results, verdicts = collect(tmp_path)
+    assert dict(zip(results.model, results.seeds, strict=True)) == {"natural": 3, "LAT": 2}
+    assert set(verdicts.seeds) == {2}
+    natural_loss = verdicts[verdicts.claim.str.contains("natural images than ordinary")]
+    np.testing.assert_allclose(natural_loss.difference.astype(float), [-0.115])
+
+
+def test_reports_that_differ_in_anything_else_are_not_averaged(tmp_path):
+    for share in (0.25, 0.5):
+        for eps in (0.1, 0.2):
+            write_report(tmp_path / f"{share}-{eps}", seed=0, share=share, eps=eps)
+    results, verdicts = collect(tmp_path)
+    assert set(results.seeds) == set(verdicts.seeds) == {1}
+    # A row of natural images belongs to its training's eps, too.
+    assert len(results) == 4 * 4 and set(zip(results.share, results.eps, strict=True)) == {
+        (share, eps) for share in (0.25, 0.5) for eps in (0.1, 0.2)
+    }
+    assert "eps_multiples" not in results and "share" in verdicts
+
+
+def test_lists_tell_reports_apart_too(tmp_path):
+    write_report(tmp_path / "a", seed=0)
+    write_report(tmp_path / "b", seed=0, eps_multiples=[2.0])
+    assert set(collect(tmp_path)[0].eps_multiples) == {"[0.5, 1.0]", "[2.0]"}
+
+
+def test_without_lat_there_is_nothing_to_compare(tmp_path):
+    write_report(tmp_path / "a", seed=0, trainings=["natural"])
+    results, verdicts = collect(tmp_path)
+    assert set(results.model) == {"natural"} and verdicts.empty and "verdict" in verdicts
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    write_report(tmp_path / "a", seed=0)
+    _, verdicts = collect(tmp_path)
+    assert set(verdicts.verdict) == {"undecided"} and verdicts.difference_low[0] is None
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match=r"no finished report below .* run locadv sweep"):
+        collect(tmp_path)
+
+
+def test_every_claim_with_a_difference_has_a_side():
+    keys = [comparison.key for comparison in claims.COMPARISONS]
+    assert len(keys) == len(set(keys))
+    assert {comparison.expected for comparison in claims.COMPARISONS} == {"above", "below"}

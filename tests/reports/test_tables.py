@@ -1,0 +1,27 @@
+"""Tables: units, intervals, and nothing cut off."""
+
+from locadv_tf.reports.tables import results_table
+
+ROW = {
+    "model": "LAT", "condition": "background", "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75,
+    "asr": None, "asr_low": None, "asr_high": None, "loss": 1.23456, "loss_low": None, "loss_high": None,
+    "eps": 8 / 255, "largest_change": 4 / 255, "psnr": 31.26, "ssim": 0.9, "n": 100, "clipped": 0.5,
+}  # fmt: skip
+
+
+def test_texts():
+    columns = ("model", "accuracy", "asr", "loss", "eps", "largest_change", "psnr", "ssim", "n", "clipped")
+    assert list(results_table([ROW], columns=columns).frame.iloc[0]) == [
+        "LAT", "50.0 [25.0 to 75.0]", "–", "1.235", "8/255", "4/255", "31.3", "0.900", "100", "50.0",
+    ]  # fmt: skip
+
+
+def test_headings_have_units():
+    assert list(results_table([ROW]).frame.columns) == [
+        "model", "condition", "accuracy (%)", "attack success rate (%)", "loss (cross-entropy)",
+    ]  # fmt: skip
+
+
+def test_html_is_escaped_and_whole():
+    html = results_table([ROW | {"model": "<b>" + "long" * 50}])._repr_html_()
+    assert "&lt;b&gt;" in html and "long" * 50 in html and "..." not in html
