@@ -76,7 +76,7 @@ def test_report_passes_its_arguments_and_prints_the_bare_path(capsys, tmp_path, 
         asked.update(arguments)
         return tmp_path / arguments["out"] / "report.html"
 
-    monkeypatch.setattr(report, "report", report)
+    monkeypatch.setattr("locadv_tf.reports.report.report", report)
     arguments = [
         "report",
         "--dataset",
@@ -103,7 +103,7 @@ def test_a_failed_cell_is_exit_1_and_says_where_the_rest_is(capsys, monkeypatch)
     def report(**arguments):
         raise papermill.PapermillExecutionError(3, 3, "source", "ValueError", "no good", ["traceback"])
 
-    monkeypatch.setattr(report, "report", report)
+    monkeypatch.setattr("locadv_tf.reports.report.report", report)
     assert cli.main(["report"]) == 1
     assert "reports/digits/report.ipynb" in capsys.readouterr().err
 
@@ -112,7 +112,7 @@ def test_stopping_is_no_traceback(capsys, monkeypatch):
     def report(**arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "report", report)
+    monkeypatch.setattr("locadv_tf.reports.report.report", report)
     assert cli.main(["report"]) == 130
     assert "what is finished stays" in capsys.readouterr().err
 
@@ -123,7 +123,7 @@ def test_a_sweep_goes_to_this_process_to_others_or_to_a_cluster(capsys, tmp_path
         return {"a": "broken"} if executor is None else {}
 
     used = []
-    monkeypatch.setattr(sweep, "sweep", sweep)
+    monkeypatch.setattr("locadv_tf.reports.sweep.sweep", sweep)
     arguments = ["sweep", "--out", str(tmp_path), "--seeds", "0", "1", "--eps", "0.05", "8/255", "--trainings", "LAT"]
     assert cli.main([*arguments, "--workers", "2"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}\n"
@@ -193,7 +193,7 @@ class TestCheck:
 
     def test_a_failed_check_is_exit_1(self, saved, capsys, monkeypatch):
         bad = {"check": "weights untouched", "outcome": "fail", "reason": "they moved", "numbers": {}}
-        monkeypatch.setattr(checklist, "check", lambda *given, **options: [bad])
+        monkeypatch.setattr("locadv_tf.verdicts.check", lambda *given, **options: [bad])
         monkeypatch.setattr(cli, "train_classifier", lambda *given, **options: None)
         assert cli.main(["check", saved, "--limit", "2"]) == 1
         assert capsys.readouterr().out.endswith("Do not trust this number: weights untouched: they moved.\n")

@@ -95,19 +95,6 @@ def first_images(data, n=None):
     return x, y.astype(np.int64), mask
 
 
-def masks_or_ones(mask, image, region):
-    """The masks; ones where the data has none (`mask` is None), as the full image needs none.
-
-    Raises:
-        ValueError: for another region without masks.
-    """
-    if mask is not None:
-        return mask
-    if region != "full":
-        raise ValueError(f"region={region!r} needs masks, and the data has none; {_EXPECTED}.")
-    return tf.ones_like(image[..., :1])
-
-
 def length(data):
     """How many images there are, or None if only reading the data would tell; `ValueError` as from `batches`."""
     _check_container(data)

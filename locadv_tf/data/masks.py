@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
+from locadv_tf.attacks import losses
 
 
 def threshold(images, *, value=0.1):
@@ -213,11 +214,9 @@ def saliency(images, labels, *, model, foreground=0.3, smoothness=1.0, batch_siz
     found = []
     for start in range(0, len(images), batch_size):
         x, y = tf.constant(images[start : start + batch_size]), labels[start : start + batch_size]
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            # A sum, so that an image's gradient does not depend on its neighbours in the batch.
-            score = tf.reduce_sum(tf.gather(model(x, training=False), y, axis=1, batch_dims=1))
-        gradient = tape.gradient(score, x)
+        _, gradient = losses.input_gradient(
+            lambda x, y=y: (tf.gather(model(x, training=False), y, axis=1, batch_dims=1), None), x
+        )
         if gradient is None or not np.isfinite(gradient).all():
             raise ValueError("the model's input gradient is missing or not finite: no saliency map. Check its weights.")
         maps = np.abs(gradient).max(axis=-1)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks.pgd import Attack
+from locadv_tf.attacks.attack import Attack
 from locadv_tf.data.batches import length
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.engine.stream import attack_stream
@@ -129,7 +129,7 @@ def measure(model, data, attack, *, region="background", seed=0, stop="worst", b
 def _measure_jobs(jobs, stop):
     image, x = jobs["image"], jobs["best_image"]
     change, steps = np.abs(x - image), jobs["evaluations"] + jobs["queries"]
-    area = jobs["mask"].sum(axis=(1, 2, 3)) * image.shape[-1]
+    area = jobs["allowed"].sum(axis=(1, 2, 3)) * image.shape[-1]
     return Measurement(
         correct=~jobs["best_fooled"],
         loss=jobs["best_loss"] if stop == "worst" else np.full(len(x), np.nan, np.float32),
@@ -140,7 +140,7 @@ def _measure_jobs(jobs, stop):
         psnr=tf.image.psnr(x, image, max_val=1.0).numpy(),
         ssim=tf.image.ssim(x, image, max_val=1.0, filter_size=min(11, *image.shape[1:3])).numpy(),
         nonfinite=jobs["nonfinite"],
-        clipped=np.where(steps, jobs["cut"] / np.maximum(steps, 1), np.nan),
+        clipped=np.where(steps, jobs["clipped"] / np.maximum(steps, 1), np.nan),
         evaluations=jobs["evaluations"],
     )
 

@@ -157,7 +157,7 @@ def asr_difference(model, data, attack, *, seed=0, batch_size=128):
         found = next((result for earlier, result in done if np.array_equal(earlier, region)), None)
         if found is None:  # where the foreground is always the smaller region, its equal area is all of it
             data = (images, labels, region)
-            found = run_attack(model, data, attack, seed=seed, keep_images=False, batch_size=batch_size)
+            found = run_attack(model, data, attack, region=None, seed=seed, keep_images=False, batch_size=batch_size)
             done.append((region, found))
         fooled[name] = found.fooled
     counts = done[0][1].natural_correct & (pieces[0].sum(axis=(1, 2, 3)) > 0)

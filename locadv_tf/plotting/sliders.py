@@ -14,6 +14,7 @@ from IPython import get_ipython
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.engine.stream import run_attack
+from locadv_tf.plotting.images import attack_cases
 
 
 def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):

@@ -10,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks.pgd import PGD, check_attack, region_mask
-from locadv_tf.data.batches import first_images, masks_or_ones
+from locadv_tf.attacks.attack import check_attack
+from locadv_tf.attacks.pgd import PGD
+from locadv_tf.attacks.regions import allowed
+from locadv_tf.data.batches import first_images
 from locadv_tf.training.localized import LocalizedAdversarialTraining
 
 
@@ -79,7 +81,7 @@ class OverfittingWatch(keras.callbacks.Callback):
                 "that there is none to overfit to; leave the watch out."
             )
         image, label, mask = self.sample
-        mask = region_mask(masks_or_ones(mask, image, trained.region), trained.region)
+        mask = allowed(mask, image, trained.region)
         self.attacks = trained.attack, self.attack or PGD(eps=trained.attack.eps, norm=trained.attack.norm, steps=10)
 
         def accuracy(attack):

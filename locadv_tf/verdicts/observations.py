@@ -17,8 +17,10 @@ from statsmodels.stats.proportion import binom_test
 
 from locadv_tf import validation
 from locadv_tf.attacks import balls, losses
-from locadv_tf.attacks.pgd import FGSM, PGD, Attack, image_key, region_mask
-from locadv_tf.attacks.randomness import uniform
+from locadv_tf.attacks.attack import Attack
+from locadv_tf.attacks.loop import image_key
+from locadv_tf.attacks.pgd import FGSM, PGD
+from locadv_tf.attacks.regions import allowed
 from locadv_tf.attacks.square import Square
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.engine.stream import run_attack
@@ -138,7 +140,7 @@ class Evidence:
             image = self.image  # no gradient flows: nothing would tell it where to go
         else:
             settings = {"seed": self.seed, "batch_size": self.batch_size, "stop": stop}
-            result = run_attack(model, (self.image, self.label, mask), attack, region="background", **settings)
+            result = run_attack(model, (self.image, self.label, mask), attack, region=None, **settings)
             image, clipped = result.images, result.clipped
         moved = not all(map(np.array_equal, before, model.get_weights()))
         if moved:  # what is looked at next is the model that was given
@@ -167,12 +169,10 @@ class Evidence:
         climb, found = getattr(self.attack, "loss", "cross-entropy"), []
         climb = climb if climb in losses.LOSSES else "cross-entropy"
         for image, label in zip(*(_slices(part, self.batch_size) for part in (self.image, self.label)), strict=True):
-            x = tf.constant(image)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                value = losses.respond(model, x, tf.constant(label), climb=climb).value
-                total = losses.GRADIENT_SCALE * tf.reduce_sum(value)
-            gradient = tape.gradient(total, x)
+            label = tf.constant(label)
+            _, gradient = losses.input_gradient(
+                lambda x, label=label: (losses.respond(model, x, label, climb=climb).value, None), tf.constant(image)
+            )
             if gradient is None:
                 return None
             found.append(gradient.numpy())
@@ -183,8 +183,7 @@ class Evidence:
         """Random noise of the attack's budget: each pixel ±eps (L2: a random direction, all of the length)."""
         image, mask = tf.constant(self.image), tf.constant(self.mask)
         key = image_key(self.seed, tf.range(len(self)), 0)
-        way = balls.direction(uniform(tf.shape(image), key) - 0.5, mask, self.norm)
-        return balls.project(image + self.eps * way, image, mask, self.eps, self.norm).numpy()
+        return balls.surface_point(image, mask, self.eps, key, self.norm).numpy()
 
 
 def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
@@ -210,7 +209,7 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
     for judged in [model] if surrogate is None else [model, surrogate]:
         classes = validation.model_logits(judged, judged(image[:8], training=False))
         validation.labels(label, image, num_classes=classes)
-    mask = region_mask(background, region).numpy()
+    mask = allowed(background, image, region).numpy()
     given = {"model": model, "attack": attack, "image": image, "label": label, "mask": mask, "surrogate": surrogate}
     return Evidence(eps=float(eps), norm=norm, seed=seed, batch_size=batch_size, **given)
 

@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf.attacks import balls
-from locadv_tf.attacks.pgd import image_key
-from locadv_tf.attacks.randomness import uniform
+from locadv_tf.attacks.loop import image_key
 
 DRAWS = 64  # random points per image, of which one becomes the planted one
 
@@ -65,9 +64,8 @@ def plant(model, image, mask, *, eps, norm, seed):
     """
 
     def surface(draw):  # a number, or one per image: the points are drawn anew rather than kept
-        coins = uniform(tf.shape(image), image_key(seed, tf.range(len(image)), draw)) - 0.5
-        way = balls.direction(coins, tf.constant(mask), norm)
-        return balls.project(image + eps * way, tf.constant(image), tf.constant(mask), eps, norm)
+        key = image_key(seed, tf.range(len(image)), draw)
+        return balls.surface_point(tf.constant(image), tf.constant(mask), eps, key, norm)
 
     see = tf.function(lambda draw: model(surface(draw), training=False), autograph=False)
     seen = [*map(see, tf.range(DRAWS)), model(image, training=False)]

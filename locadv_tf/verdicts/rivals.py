@@ -11,8 +11,9 @@ import itertools
 
 import numpy as np
 
+from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
-from locadv_tf.attacks.pgd import FGSM, PGD, Attack
+from locadv_tf.attacks.pgd import FGSM, PGD
 from locadv_tf.engine.stream import run_attack
 from locadv_tf.verdicts.observations import LEVEL, QUERIES, call, compare, p_at_least
 from locadv_tf.verdicts.pass_or_fail import NO_KNOB, judged, percent, skipped
@@ -147,7 +148,7 @@ def _finds(e, planted, image, mask):
     elif e.gradient is None and uses_gradient(e.attack):
         return False
     else:
-        attacked = run_attack(planted, one, e.attack, seed=e.seed).images
+        attacked = run_attack(planted, one, e.attack, region=None, seed=e.seed).images
     return bool(np.argmax(planted(attacked, training=False), axis=-1)[0] != 0)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from locadv_tf.attacks.pgd import Attack
+from locadv_tf.attacks.attack import Attack
 
 
 def uses_gradient(attack):

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.attacks import pgd
+from locadv_tf.attacks.attack import Attack
 from locadv_tf.data.batches import batches
 from locadv_tf.engine import stream
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ensemble(pgd.Attack):
+class Ensemble(Attack):
     """Any attacks, one after the other."""
 
     members: tuple = ()

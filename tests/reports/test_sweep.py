@@ -33,7 +33,7 @@ def ran(monkeypatch):
         seeds.append(arguments["seed"])
         fake_report(**arguments)
 
-    monkeypatch.setattr(report, "report", report)
+    monkeypatch.setattr("locadv_tf.reports.report.report", report)
     return seeds
 
 
@@ -103,7 +103,7 @@ def test_numbers_stay_if_a_run_with_other_parameters_fails(tmp_path, monkeypatch
         cell._place(made)
         fake_report(**arguments)
 
-    monkeypatch.setattr(report, "report", report)
+    monkeypatch.setattr("locadv_tf.reports.report.report", report)
     assert cell.run() == "RuntimeError: thirteen"
     assert cell.done()["share"] == 0.3 and os.listdir(tmp_path) == ["digits-seed13"]
 
@@ -165,7 +165,7 @@ class TestTwoWorkersWithTheSameCell:
             cell._place(made_by_another_worker(cell, fails=other_fails))
             fake_report(**arguments | {"seed": 13 if fails else 0})
 
-        monkeypatch.setattr(report, "report", report)
+        monkeypatch.setattr("locadv_tf.reports.report.report", report)
         assert cell.run() == ("RuntimeError: thirteen" if fails and other_fails else None)
         assert cell.finished() == (not (fails and other_fails))
         assert (cell.folder / "by").exists() == (not other_fails)
