@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test test-course bench lint lab clean
+.PHONY: report test test-course bench lint lab picture clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
@@ -29,6 +29,10 @@ lint: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+# The README's picture and the numbers of its caption.
+picture: $(READY)
+	$(BIN)/python docs/picture.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
