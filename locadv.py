@@ -117,8 +117,8 @@ def _check(command):
     )
     command.add_argument(
         "--mask",
-        help="how the background is found: threshold, otsu, border, grabcut, truth, center, full, random "
-        "(default: the data set's own way)",
+        help="how the background is found: threshold, otsu, border, grabcut, center, saliency, ground_truth, random, "
+        "full (default: the data set's own way)",
     )
     command.add_argument("--eps", type=_number, help="budget: 8/255 or 0.03 (default: 0.1 for grey images, else 4/255)")
     command.add_argument("--steps", type=int, default=40, help="steps of the attack, PGD (default: 40)")
