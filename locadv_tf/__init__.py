@@ -48,7 +48,7 @@ from locadv_tf.training.overfitting import OverfittingWatch
 from locadv_tf.training.recipes import single_step, train_classifier
 from locadv_tf.units import eps_255
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     # The method: attacks on a region, and the training with them

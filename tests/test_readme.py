@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from distributed.cli import dask_scheduler, dask_worker
 
+import locadv
 from locadv_tf import cli
 from locadv_tf.reports import notebooks
 
@@ -78,7 +79,7 @@ def test_make_targets_that_are_named_exist():
 
 @pytest.mark.parametrize("command", commands("locadv "))
 def test_locadv_commands_parse_and_their_parameters_exist(command):
-    arguments = cli.parser().parse_args(shlex.split(command)[1:])
+    arguments = locadv.parser().parse_args(shlex.split(command)[1:])
     if hasattr(arguments, "parameter"):
         notebooks.profile_parameters(arguments.profile)
         notebooks.check_parameters(notebooks.notebook_path("06_report"), cli._parameters(arguments))

@@ -215,7 +215,7 @@ def leaks(source, released):
 
 def _known(names):
     if not assignments():
-        raise ValueError("this install has no assignments; expected a clone. Install it with pip install --editable.")
+        raise ValueError(f"the assignments are not in {str(KIT)!r}; install the kit anew.")
     for name in names:
         validation.choice(name, assignments(), name="assignment")
     return list(names) or assignments()
