@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test test-course bench lint lab clean
+.PHONY: report test test-course wheel test-wheel bench lint lab picture clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
@@ -17,6 +17,16 @@ test: $(READY) lint
 # Every assignment, handed in rightly and wrongly, through nbgrader: minutes.
 test-course: $(READY)
 	$(BIN)/python -m pytest tests/grading
+
+# What `pip install` takes: the kit with its lessons. The path is the last line.
+wheel: $(READY)
+	@rm -rf dist
+	@$(BIN)/python -m build --quiet >&2
+	@ls dist/*.whl
+
+# The same, installed and used away from this clone.
+test-wheel: wheel
+	.ci/test-wheel $(BIN)/python dist/*.whl
 
 # The peers are no part of the environment until they are asked for.
 bench: $(READY)
@@ -30,6 +40,10 @@ lint: $(READY)
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
+# The README's picture and the numbers of its caption.
+picture: $(READY)
+	$(BIN)/python docs/picture.py
+
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
 	  f"Python 3.11-3.13 is needed, this is {sys.version.split()[0]}; try: make PYTHON=python3.12 test")'
@@ -39,4 +53,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) reports sweeps
+	rm -rf $(VENV) reports sweeps dist

@@ -17,7 +17,8 @@ from locadv_tf import evaluation, plotting, validation, verdicts
 from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.apgd import APGD
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
-from locadv_tf.attacks.pgd import FGSM, PGD, RandomNoise, region_mask
+from locadv_tf.attacks.pgd import FGSM, PGD, RandomNoise
+from locadv_tf.attacks.regions import region_mask
 from locadv_tf.attacks.square import Square
 
 # Data and models
@@ -47,7 +48,7 @@ from locadv_tf.training.overfitting import OverfittingWatch
 from locadv_tf.training.recipes import single_step, train_classifier
 from locadv_tf.units import eps_255
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     # The method: attacks on a region, and the training with them

@@ -5,10 +5,10 @@ import argparse
 import numpy as np
 import pytest
 
+import locadv
 import locadv_tf as la
-from locadv_tf import cli
 
-cli.parser()  # puts benchmarks/ on the path, as the command line does
+locadv.parser()  # puts benchmarks/ on the path, as the command line does
 import agreement  # noqa: E402
 import bench  # noqa: E402
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import locadv
 import locadv_tf as la
-from locadv_tf import cli
 
-cli.parser()  # puts benchmarks/ on the path, as the command line does
+locadv.parser()  # puts benchmarks/ on the path, as the command line does
 import cheap_training as trial  # noqa: E402
 
 

@@ -8,12 +8,19 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 ENVIRONMENT = (ROOT / "environment.yml").read_text()
 
 
 def name_of(requirement):
     return re.split(r"[<>=\[! ]", requirement.strip(), maxsplit=1)[0].lower()
+
+
+def committed(folder):
+    return subprocess.run(
+        ["git", "ls-files"], cwd=ROOT / folder, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
 
 def test_environment_and_pyproject_are_in_step():
@@ -48,17 +55,28 @@ def test_versions_agree():
 
 
 def test_no_registry_host_and_no_path_of_a_machine_is_committed():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     # Written in halves, so that this file does not find itself.
     host = re.compile(
         "|".join("".join(halves) for halves in (("py", "pi.org"), ("python", "hosted"), ("index-", "url")))
     )
     path = re.compile(r"(?<![\w.])/(?:ho" + "me|ro" + "ot|Us" + "ers|wo" + r"rk)/\w")
-    for name in files:
+    for name in committed("."):
         text = (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).exists() else ""
         assert not host.search(text), name
         assert not path.search(text), name
 
 
-def test_ci_calls_the_readme_command():
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+def test_ci_calls_what_tests():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in lines if line.startswith("make")] == ["make test", "make test-wheel", "make test-course"]
+
+
+def test_a_wheel_has_every_package_and_every_file_of_the_lessons():
+    """Read off pyproject.toml; `make test-wheel` builds one."""
+    there = {path.parent.relative_to(ROOT) for path in (ROOT / "locadv_tf").rglob("__init__.py")}
+    listed = [*(".".join(path.parts) for path in there), "locadv_tf.notebooks"]
+    assert sorted(SETUPTOOLS["packages"]) == sorted(listed)
+    assert [(ROOT / f"{name}.py").is_file() for name in SETUPTOOLS["py-modules"]] == [True]
+    lessons = ROOT / SETUPTOOLS["package-dir"]["locadv_tf.notebooks"]
+    packed = {path for pattern in SETUPTOOLS["package-data"]["locadv_tf.notebooks"] for path in lessons.glob(pattern)}
+    assert {lessons / name for name in committed("notebooks")} <= packed

@@ -7,15 +7,33 @@ is the same for 100 steps), exactly ρ of them going uphill is too few, and cond
 """
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from locadv_tf import validation
 from locadv_tf.attacks import balls, losses
-from locadv_tf.attacks.pgd import Attack
+from locadv_tf.attacks.attack import Attack
 
 RHO = ALPHA = 0.75
+
+
+class Memory(NamedTuple):
+    """What APGD remembers from step to step, an entry per image. Counters are float32: see `loop.Search.k`."""
+
+    eta: tf.Tensor  # η, (N, 1, 1, 1)
+    x_previous: tf.Tensor
+    f_previous: tf.Tensor
+    x_max: tf.Tensor
+    f_max: tf.Tensor
+    gradient_max: tf.Tensor
+    since: tf.Tensor  # steps since the last checkpoint, and how many of them went uphill
+    uphill: tf.Tensor
+    interval: tf.Tensor  # steps from the last checkpoint to the next
+    f_checked: tf.Tensor  # f(x_max) at the last checkpoint, and whether η was halved there
+    halved: tf.Tensor
+    aim: Any  # the class to climb towards; () without targets
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -50,7 +68,7 @@ class APGD(Attack):
     restarts: int = 1
     norm: str = "linf"
 
-    random_start = True
+    in_task = ("eps", "steps", "restarts")
 
     def __post_init__(self):
         validation.choice(self.norm, balls.NORMS, name="norm")
@@ -70,80 +88,84 @@ class APGD(Attack):
     def runs(self):
         return self.restarts * max(1, self.targets)
 
-    @property
-    def structure(self):
-        return APGD(eps=0.0, loss=self.loss, targets=self.targets, norm=self.norm)
-
     def step_size_at(self, eps):
         """η at the start."""
         return 2.0 * eps
 
-    def remember(self, model, fixed, restart, x):
-        label, steps = fixed["label"], fixed["steps"]
-        zeros, no_steps = tf.zeros_like(label, tf.float32), tf.zeros_like(label, tf.int32)
-        memory = {
-            "eta": fixed["alpha"] + zeros[:, None, None, None],
-            "previous": x,
-            "value": zeros,  # f at the previous point
-            "top": x,  # x_max
-            "top_value": zeros,
-            "top_gradient": tf.zeros_like(x),
-            "since": no_steps,  # steps since the last checkpoint, and how many of them went uphill
-            "uphill": no_steps,
-            "interval": _share_of(steps, 0.22) + no_steps,  # steps from the last checkpoint to the next
-            "checked_value": zeros,  # f(x_max) at the last checkpoint, and whether η was halved there
-            "halved": tf.ones_like(label, tf.bool),
-        }
+    def start(self, task):
+        return balls.random_point(task.image, task.allowed, task.eps, task.key, self.norm)
+
+    def memory(self, model, task, run, x):
+        zeros = tf.zeros_like(task.label, tf.float32)
+        aim = ()
         if self.targets:
-            logits = model(fixed["image"], training=False)
+            logits = model(task.image, training=False)
             self.check_classes(logits.shape[-1])  # in a graph nobody has asked yet
-            memory["aim"] = losses.likely_wrong(logits, label, restart % self.targets)
-        return memory
-
-    def move(self, fixed, moving, seen):
-        x, first, f = moving["x"], moving["k"] == 0, seen.value
-        m = {name: moving[name] for name in moving if name not in ("x", "k", "best", "cut", "aim")}
-
-        # x_max, the start included.
-        higher = first | (f > m["top_value"])
-        m["top"], m["top_gradient"] = (
-            tf.where(_each(higher), new, m[name]) for name, new in (("top", x), ("top_gradient", seen.gradient))
+            aim = losses.likely_wrong(logits, task.label, run % self.targets)
+        return Memory(
+            eta=task.alpha + zeros[:, None, None, None],
+            x_previous=x,
+            f_previous=zeros,
+            x_max=x,
+            f_max=zeros,
+            gradient_max=tf.zeros_like(x),
+            since=zeros,
+            uphill=zeros,
+            interval=_share_of(task.steps, 0.22) + zeros,
+            f_checked=zeros,
+            halved=tf.ones_like(task.label, tf.bool),
+            aim=aim,
         )
-        m["top_value"] = tf.where(higher, f, m["top_value"])
-        m["checked_value"] = tf.where(first, f, m["checked_value"])
-        step = tf.cast(~first, tf.int32)
-        m["since"] += step
-        m["uphill"] += step * tf.cast(f > m["value"], tf.int32)
-        m["value"] = f
 
-        # Checkpoints (section 3.1, conditions 1 and 2).
-        at_checkpoint = m["since"] == m["interval"]
-        too_few = tf.cast(m["uphill"], tf.float32) <= RHO * tf.cast(m["interval"], tf.float32)
-        stuck = ~m["halved"] & (m["checked_value"] >= m["top_value"])
-        halve = at_checkpoint & (too_few | stuck)
-        m["eta"] = tf.where(_each(halve), m["eta"] / 2, m["eta"])
-        x = tf.where(_each(halve), m["top"], x)
-        gradient = tf.where(_each(halve), m["top_gradient"], seen.gradient)
-        m["halved"] = tf.where(at_checkpoint, halve, m["halved"])
-        m["checked_value"] = tf.where(at_checkpoint, m["top_value"], m["checked_value"])
-        shorter = tf.maximum(m["interval"] - _share_of(fixed["steps"], 0.03), _share_of(fixed["steps"], 0.06))
-        m["interval"] = tf.where(at_checkpoint, shorter, m["interval"])
-        m["since"], m["uphill"] = (tf.where(at_checkpoint, 0, m[name]) for name in ("since", "uphill"))
+    def aim(self, s):
+        return s.memory.aim if self.targets else None
+
+    def step(self, task, s, seen):
+        m, x, f, first = s.memory, s.x, seen.value, s.k == 0
+
+        # x_max, the start included; how many of the steps since the last checkpoint went uphill.
+        higher = first | (f > m.f_max)
+        x_max = tf.where(_each(higher), x, m.x_max)
+        gradient_max = tf.where(_each(higher), seen.gradient, m.gradient_max)
+        f_max = tf.where(higher, f, m.f_max)
+        f_checked = tf.where(first, f, m.f_checked)
+        since = tf.where(first, 0.0, m.since + 1)
+        uphill = tf.where(first, 0.0, m.uphill + tf.cast(f > m.f_previous, tf.float32))
+
+        # Checkpoints (section 3.1, conditions 1 and 2): halve η and go back to x_max.
+        at_checkpoint = since == m.interval
+        condition_1 = uphill <= RHO * m.interval
+        condition_2 = ~m.halved & (f_checked >= f_max)
+        halve = at_checkpoint & (condition_1 | condition_2)
+        eta = tf.where(_each(halve), m.eta / 2, m.eta)
+        x = tf.where(_each(halve), x_max, x)
+        gradient = tf.where(_each(halve), gradient_max, seen.gradient)
+        shorter = tf.maximum(m.interval - _share_of(task.steps, 0.03), _share_of(task.steps, 0.06))
 
         # The step (equation 3), the first one without a last move.
-        image, mask, eps = fixed["image"], fixed["mask"], fixed["eps"]
-        raw = x + m["eta"] * balls.direction(gradient, mask, self.norm)
-        z = balls.project(raw, image, mask, eps, self.norm)
-        alpha = tf.where(first, 1.0, ALPHA)
-        alpha = _each(alpha) if alpha.shape.rank else alpha
-        x_next = x + alpha * (z - x) + (1.0 - alpha) * (x - m["previous"])
-        x_next = tf.where(tf.math.is_finite(gradient), x_next, x)  # a pixel without a finite gradient stays
-        m["previous"] = x
-        return raw, m | {"x": balls.project(x_next, image, mask, eps, self.norm)}
+        z = x + eta * balls.direction(gradient, self.norm)
+        z = balls.project(z, task.image, task.allowed, task.eps, self.norm)
+        alpha = _each(tf.where(first, 1.0, ALPHA))
+        x_next = x + alpha * (z - x) + (1.0 - alpha) * (x - m.x_previous)
+
+        return x_next, Memory(
+            eta=eta,
+            x_previous=x,
+            f_previous=f,
+            x_max=x_max,
+            f_max=f_max,
+            gradient_max=gradient_max,
+            since=tf.where(at_checkpoint, 0.0, since),
+            uphill=tf.where(at_checkpoint, 0.0, uphill),
+            interval=tf.where(at_checkpoint, shorter, m.interval),
+            f_checked=tf.where(at_checkpoint, f_max, f_checked),
+            halved=tf.where(at_checkpoint, halve, m.halved),
+            aim=m.aim,
+        )
 
 
 def _share_of(steps, share):
-    return tf.maximum(tf.cast(share * tf.cast(steps, tf.float32), tf.int32), 1)
+    return tf.maximum(tf.floor(share * tf.cast(steps, tf.float32)), 1.0)
 
 
 def _each(values):

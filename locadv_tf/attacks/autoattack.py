@@ -10,7 +10,7 @@ import keras
 
 from locadv_tf import validation
 from locadv_tf.attacks.apgd import APGD
-from locadv_tf.attacks.pgd import Attack
+from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.square import Square
 
 # Steps of APGD on cross-entropy and on DLR, steps per target, queries of Square.

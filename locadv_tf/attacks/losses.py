@@ -87,11 +87,11 @@ def respond_with_gradient(model, x, label, target=None, *, climb="cross-entropy"
 
 
 def _respond_with_gradient(model, x, label, target, climb, aim):
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        response = respond(model, x, label, target, climb=climb, aim=aim)
-        total = GRADIENT_SCALE * tf.reduce_sum(response.value)  # a sum: no image's gradient depends on its neighbours
-    gradient = tape.gradient(total, x)
+    def look(x):
+        seen = respond(model, x, label, target, climb=climb, aim=aim)
+        return seen.value, seen
+
+    response, gradient = input_gradient(look, x)
     if gradient is None:
         raise ValueError(
             "no gradient flows from the loss back to the image; expected a model that is differentiable in its input. "
@@ -99,6 +99,23 @@ def _respond_with_gradient(model, x, label, target, climb, aim):
             "notebooks/05_evaluation_pitfalls.ipynb), or without a gradient: Square."
         )
     return response._replace(gradient=gradient)
+
+
+def input_gradient(look, x):
+    """The gradient of a number per image in the images, times `GRADIENT_SCALE`.
+
+    Args:
+        look: a function of the images that returns `(value, seen)`: a number per image, `(N,)`, and anything else.
+        x: float32 `(N, H, W, C)`.
+
+    Returns:
+        `(seen, gradient)`: the gradient is float32 `(N, H, W, C)`, or None where nothing flows back to the images.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value, seen = look(x)
+        total = GRADIENT_SCALE * tf.reduce_sum(value)  # a sum: no image's gradient depends on its neighbours
+    return seen, tape.gradient(total, x)
 
 
 def margin(logits, label, aim=None):

@@ -1,239 +1,18 @@
-"""The method itself: attacks that may change an image only where a mask allows it.
+"""FGSM, PGD and random noise, kept to a mask: the attacks of the textbooks, and their control.
 
 FGSM (Goodfellow et al. 2015, arXiv:1412.6572, eq. 1) and PGD (Madry et al. 2018, arXiv:1706.06083, eq. 4), with the
 mask m of Rothberg et al. (2019, arXiv:1909.04779): m = 1 where the attack may change the pixel. With m = 1 everywhere
-they are the attacks of the textbooks. `RandomNoise` is their control. `apgd.py` and `square.py` hold stronger ones,
-`autoattack.py` puts them together.
-
-One loop serves stepping through it in a notebook, `tf.function`, XLA and `train_step`; the engine runs the same steps,
-image by image.
+they are the attacks of the textbooks. The loop around a step, and Π, are in `loop.py`.
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
 from locadv_tf.attacks import balls, losses
-from locadv_tf.attacks.randomness import fold_in, uniform
-from locadv_tf.units import eps_255
-
-
-class Point(NamedTuple):
-    """The best point of each image so far: `image` (N, H, W, C); `loss`, `fooled`, `nonfinite`, each (N,)."""
-
-    image: tf.Tensor
-    loss: tf.Tensor
-    fooled: tf.Tensor
-    nonfinite: tf.Tensor
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Attack:
-    """What the attacks share: the call, the loop over restarts and steps, and how they are saved.
-
-    An attack runs on two dictionaries of tensors with an entry per image. `fixed`: `image`, `label`, `mask`, `eps` and
-    `alpha` (scalars or `(N, 1, 1, 1)`), `steps` and `key` (see `randomness.py`), and `target` if there is one.
-    `moving`: the point `x`, the count of steps `k`, the best `Point` so far, and what the method remembers.
-    """
-
-    eps: float
-
-    # What a subclass may replace.
-    steps = 1
-    restarts = 1
-    targets = 0
-    random_start = False
-    keep = "best"
-    norm = "linf"
-    loss = "cross-entropy"
-    uses_gradient = True
-
-    def __post_init__(self):
-        low, high = (0.0, 1.0) if self.norm == "linf" else (0.0, float("inf"))
-        object.__setattr__(self, "eps", validation.fraction(self.eps, name="eps", low=low, high=high))
-
-    def __str__(self):
-        return f"{self.name}, eps = {eps_255(self.eps) if self.norm == 'linf' else f'{self.eps:.4g} (L2)'}"
-
-    def get_config(self):
-        """The constructor's arguments, as `keras.saving` wants them."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    @property
-    def members(self):
-        """The attacks that it consists of, one after the other: itself, unless it is an ensemble."""
-        return (self,)
-
-    @property
-    def runs(self):
-        """How often an image is attacked from a start point."""
-        return self.restarts
-
-    @property
-    def alpha(self):
-        """The step size."""
-        return self.step_size_at(self.eps)
-
-    @property
-    def structure(self):
-        """This attack with its numbers taken out, which travel in `fixed`: what a compiled step depends on."""
-        return self
-
-    def check_classes(self, num_classes, *, targeted=False):
-        """Checks that the model has enough classes, before any work.
-
-        Args:
-            num_classes: how many it has; `targeted`: whether each image gets a target of its own.
-
-        Raises:
-            ValueError: for as many targets as classes, or too few classes for the loss.
-        """
-        for member in self.members:
-            if member.targets >= num_classes:
-                raise ValueError(
-                    f"targets={member.targets}, the model has {num_classes} classes; expected at most "
-                    f"{num_classes - 1} targets."
-                )
-            losses.check_classes(member.loss, num_classes, aimed=targeted or member.targets > 0)
-
-    @tf.autograph.experimental.do_not_convert
-    def __call__(self, model, image, label, *, mask=None, seed=0, target=None):
-        """Attacks a batch of images.
-
-        Args:
-            model: a Keras model that maps float32 images in [0, 1] to logits.
-            image: float32 `(N, H, W, C)` in [0, 1].
-            label: the true classes, integers `(N,)`.
-            mask: `(N, H, W, 1)`, 1 where the attack may change the pixel, 0 where it may not; None: everywhere.
-            seed: integer (or integer scalar tensor) that every random number follows from.
-            target: integers `(N,)`, the class that each image should be taken for; None: any wrong class.
-
-        Returns:
-            float32 `(N, H, W, C)`: equal to `image` where the mask is 0, within `eps` of it elsewhere, in [0, 1].
-
-        Raises:
-            ValueError: for bad input. Values are looked at only where they are concrete, not inside a graph.
-        """
-        image, label = (part if tf.is_tensor(part) else np.asarray(part) for part in (image, label))
-        validation.images(image)
-        validation.seed(seed)
-        mask = tf.ones_like(image[..., :1]) if mask is None else mask
-        mask = validation.masks(mask if tf.is_tensor(mask) else np.asarray(mask), image)
-        if target is not None and any(member.targets for member in self.members):
-            raise ValueError(f"{self.name} aims at each wrong class in turn; expected target=None.")
-        if tf.executing_eagerly():  # inside a graph no value is there to look at
-            classes = validation.model_logits(model, model(image[:8], training=False))
-            self.check_classes(classes, targeted=target is not None)
-            validation.labels(label, image, num_classes=classes)
-            if target is not None:
-                validation.labels(target, image, num_classes=classes, name="target")
-        else:
-            validation.labels(label, image)
-        image, label, mask = tf.convert_to_tensor(image), tf.cast(label, tf.int64), tf.cast(mask, tf.bool)
-        target = None if target is None else tf.cast(target, tf.int64)
-        index = tf.range(tf.shape(image)[0])
-        return self.search(model, image, label, mask, seed=seed, index=index, target=target).image
-
-    def search(self, model, image, label, mask, *, seed, index, target=None):
-        """The loop: from each start point through all steps, again for each restart. No checks; tensors only.
-
-        Args:
-            model, image: as in a call.
-            label, target: int64 `(N,)`; `mask`: bool `(N, H, W, 1)`.
-            seed: integer scalar; `index`: integers `(N,)` that tell the images' random numbers apart.
-
-        Returns:
-            A `Point`. With `keep="last"` its `loss` and `fooled` are not filled in.
-        """
-        nobody = tf.zeros_like(label, tf.bool)
-        best = Point(image, tf.fill(tf.shape(label), -float("inf")), nobody, nobody)
-        given = {"image": image, "label": label, "mask": mask}
-        if target is not None:
-            given["target"] = target
-        first = 0
-        for attack in self.members:
-            best = attack._search(model, given, best, seed, index, first)
-            first += attack.runs
-        return Point(*map(tf.stop_gradient, best))
-
-    def _search(self, model, given, best, seed, index, first):
-        numbers = {"eps": self.eps, "alpha": self.alpha, "steps": self.steps}
-
-        def one_restart(restart, best):
-            fixed = given | numbers | {"key": image_key(seed, index, first + restart)}
-            moving = self.begin(model, fixed, restart, random_start=self.random_start)
-            moving |= {"k": tf.constant(0), "best": best}
-
-            def one_step(moving):
-                return (self.advance(model, fixed, moving, keep=self.keep),)
-
-            if self.steps:
-                (moving,) = tf.while_loop(lambda moving: moving["k"] < self.steps, one_step, (moving,))
-            if self.keep == "best":
-                best = self.judge(model, fixed, moving)
-            else:
-                best = moving["best"]._replace(image=moving["x"])
-            return restart + 1, best
-
-        _, best = tf.while_loop(lambda r, _: r < self.runs, one_restart, (tf.constant(0), best))
-        return best
-
-    # The parts of the loop. The engine runs the same parts.
-
-    def begin(self, model, fixed, restart, *, random_start):
-        """The start: a dictionary of the point `x` and what the method remembers from step to step."""
-        x = self.start(fixed) if random_start else tf.identity(fixed["image"])
-        return {"x": x} | self.remember(model, fixed, restart, x)
-
-    def advance(self, model, fixed, moving, *, keep="best"):
-        """A look at the point `x`, which may be the best so far, and one step from there."""
-        seen = self.look(model, fixed, moving)
-        best, k = moving["best"], moving["k"]
-        if seen.gradient is not None:
-            best = best._replace(nonfinite=best.nonfinite | ~all_finite(seen.gradient))
-        if keep == "best":
-            best = better(best, moving["x"], seen.loss, seen.fooled, eligible=k > 0)  # the start is no candidate
-        raw, moved = self.move(fixed, moving, seen)
-        if "cut" in moving:
-            moved["cut"] = moving["cut"] + balls.cut_share(raw, fixed["image"], fixed["mask"], fixed["eps"], self.norm)
-        return moving | moved | {"k": k + 1, "best": best}
-
-    def look(self, model, fixed, moving):
-        """What the model says at the point `x`, an `objectives.Response`."""
-        ask = losses.respond_with_gradient if self.uses_gradient else losses.respond
-        options = {"climb": self.loss, "aim": moving.get("aim")}
-        return ask(model, moving["x"], fixed["label"], fixed.get("target"), **options)
-
-    def judge(self, model, fixed, moving):
-        """The best `Point`, the last one included, which has had no look yet."""
-        last = losses.respond(model, moving["x"], fixed["label"], fixed.get("target"))
-        return better(moving["best"], moving["x"], last.loss, last.fooled)
-
-    # What makes an attack: how far it steps, where it starts, what it remembers, how it moves.
-
-    def step_size_at(self, eps):
-        """The step size for a budget, a number or an array."""
-        return 0.0 * eps
-
-    def start(self, fixed):
-        """A random start point, `(N, H, W, C)`."""
-        return balls.random_point(fixed["image"], fixed["mask"], fixed["eps"], fixed["key"], self.norm)
-
-    def remember(self, model, fixed, restart, x):
-        """What the method remembers from step to step: a dictionary of tensors with an entry per image."""
-        return {}
-
-    def move(self, fixed, moving, seen):
-        """One step: where it leads before budget and range cut it, and what of `moving` is new, `x` included."""
-        raise NotImplementedError
+from locadv_tf.attacks.attack import Attack
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -277,6 +56,8 @@ class PGD(Attack):
     loss: str = "cross-entropy"
     momentum: float = 0.0
 
+    in_task = ("eps", "steps", "step_size", "restarts", "keep")
+
     def __post_init__(self):
         validation.choice(self.norm, balls.NORMS, name="norm")
         super().__post_init__()
@@ -305,23 +86,19 @@ class PGD(Attack):
     def step_size_at(self, eps):
         return 2.5 * eps / self.steps if self.step_size is None else 0.0 * eps + self.step_size
 
-    @property
-    def structure(self):
-        return PGD(eps=0.0, norm=self.norm, loss=self.loss, momentum=self.momentum)
+    def start(self, task):
+        if not self.random_start:
+            return task.image
+        return balls.random_point(task.image, task.allowed, task.eps, task.key, self.norm)
 
-    def remember(self, model, fixed, restart, x):
-        return {"velocity": tf.zeros_like(x)} if self.momentum else {}
+    def memory(self, model, task, run, x):
+        return tf.zeros_like(x) if self.momentum else ()
 
-    def move(self, fixed, moving, seen):
-        gradient, mask, memory = seen.gradient, fixed["mask"], {}
-        if self.momentum:
-            finite = tf.math.is_finite(gradient)
-            inside = tf.where(finite & mask, gradient, 0.0)
-            length = tf.reduce_sum(tf.abs(inside), axis=[1, 2, 3], keepdims=True)
-            memory["velocity"] = self.momentum * moving["velocity"] + tf.math.divide_no_nan(inside, length)
-            gradient = tf.where(finite, memory["velocity"], gradient)  # a pixel without a finite gradient stays
-        raw = moving["x"] + fixed["alpha"] * balls.direction(gradient, mask, self.norm)
-        return raw, memory | {"x": balls.project(raw, fixed["image"], mask, fixed["eps"], self.norm)}
+    def step(self, task, s, seen):
+        uphill, memory = seen.gradient, s.memory
+        if self.momentum:  # Dong et al. 2018, eq. 6
+            uphill = memory = self.momentum * s.memory + balls.unit_l1(seen.gradient)
+        return s.x + task.alpha * balls.direction(uphill, self.norm), memory  # eq. 4, before Π
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -347,6 +124,7 @@ class FGSM(Attack):
     norm: str = "linf"
 
     keep = "last"  # its one point is the best and the last
+    in_task = ("eps",)
 
     def __post_init__(self):
         validation.choice(self.norm, balls.NORMS, name="norm")
@@ -359,12 +137,8 @@ class FGSM(Attack):
     def step_size_at(self, eps):
         return eps
 
-    @property
-    def structure(self):
-        return PGD(eps=0.0, norm=self.norm)
-
-    def move(self, fixed, moving, seen):
-        return self.structure.move(fixed, moving, seen)
+    def step(self, task, s, seen):
+        return s.x + task.alpha * balls.direction(seen.gradient, self.norm), ()
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -389,7 +163,7 @@ class RandomNoise(Attack):
     restarts: int = 1
 
     steps = 0
-    random_start = True
+    in_task = ("eps", "restarts")
 
     def __post_init__(self):
         super().__post_init__()
@@ -403,58 +177,5 @@ class RandomNoise(Attack):
     def keep(self):
         return "last" if self.restarts == 1 else "best"
 
-    @property
-    def structure(self):
-        return RandomNoise(eps=0.0)
-
-    def start(self, fixed):
-        image = fixed["image"]
-        coins = tf.sign(uniform(tf.shape(image), fixed["key"]) - 0.5)
-        return balls.project(image + fixed["eps"] * coins, image, fixed["mask"], fixed["eps"])
-
-
-def check_attack(attack):
-    """Checks that this is an attack object and returns it; `ValueError` for anything else, a class or a name say."""
-    if not isinstance(attack, Attack):
-        raise ValueError(f"attack={attack!r}; expected an attack object, PGD(eps=0.1) say.")
-    return attack
-
-
-def image_key(seed, index, restart):
-    """What an image's random numbers in one restart follow from, uint32 `(N,)`."""
-    return fold_in(fold_in(fold_in(0, seed), index), restart)
-
-
-def better(best, x, loss, fooled, eligible=True):
-    """Per image the better of `best` and the point `x`: fooled before not fooled, then the higher loss."""
-    higher = (fooled == best.fooled) & ~(loss <= best.loss)  # so written that a NaN loss counts as high
-    wins = eligible & ((fooled & ~best.fooled) | higher)
-    return best._replace(
-        image=tf.where(wins[:, None, None, None], x, best.image),
-        loss=tf.where(wins, loss, best.loss),
-        fooled=tf.where(wins, fooled, best.fooled),
-    )
-
-
-def all_finite(gradient):
-    """Whether every entry of an image's gradient is finite, bool `(N,)`."""
-    return tf.reduce_all(tf.math.is_finite(gradient), axis=[1, 2, 3])
-
-
-def region_mask(mask, region):
-    """Where an attack on a region may change the image, bool `(N, H, W, 1)`.
-
-    Args:
-        mask: the background mask, bool or numeric, a tensor or an array.
-        region: `"background"` (the mask itself), `"foreground"` (its complement) or `"full"` (everywhere).
-
-    Raises:
-        ValueError: for another region.
-
-    Example:
-        >>> int(tf.reduce_sum(tf.cast(region_mask(tf.zeros((1, 2, 2, 1)), "foreground"), tf.int32)))
-        4
-    """
-    validation.choice(region, validation.REGIONS, name="region")
-    mask = tf.cast(mask, tf.bool)
-    return {"background": mask, "foreground": ~mask, "full": tf.ones_like(mask)}[region]
+    def start(self, task):
+        return balls.surface_point(task.image, task.allowed, task.eps, task.key)

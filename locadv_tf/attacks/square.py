@@ -1,17 +1,25 @@
 """Square in the mask: a search that asks for the model's logits only (Andriushchenko et al. 2020, arXiv:1912.00049)."""
 
 import dataclasses
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from locadv_tf import validation
 from locadv_tf.attacks import balls
-from locadv_tf.attacks.pgd import Attack
+from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.randomness import fold_in, uniform
 
 # After these shares of all queries the squares' area is halved (appendix A of the paper).
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+class Memory(NamedTuple):
+    """The best point so far and its margin."""
+
+    x: tf.Tensor
+    value: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -43,6 +51,7 @@ class Square(Attack):
 
     loss = "margin"
     uses_gradient = False
+    in_task = ("eps", "queries", "restarts")
 
     def __post_init__(self):
         super().__post_init__()
@@ -58,36 +67,32 @@ class Square(Attack):
     def steps(self):
         return self.queries
 
-    @property
-    def structure(self):
-        return Square(eps=0.0, start_share=self.start_share)
+    def memory(self, model, task, run, x):
+        return Memory(x, tf.zeros_like(task.label, tf.float32))
 
-    def remember(self, model, fixed, restart, x):
-        return {"top": x, "top_value": tf.zeros_like(fixed["label"], tf.float32)}
-
-    def move(self, fixed, moving, seen):
+    def step(self, task, s, seen):
         # The image itself and the stripes are taken as they are; from then on a point must be higher.
-        k, taken = moving["k"], (moving["k"] <= 1) | (seen.value > moving["top_value"])
-        top = tf.where(taken[:, None, None, None], moving["x"], moving["top"])
-        top_value = tf.where(taken, seen.value, moving["top_value"])
+        taken = (s.k <= 1) | (seen.value > s.memory.value)
+        x = tf.where(taken[:, None, None, None], s.x, s.memory.x)
+        value = tf.where(taken, seen.value, s.memory.value)
 
-        image, mask, eps = fixed["image"], fixed["mask"], fixed["eps"]
+        image, eps = task.image, task.eps
         n, height, width, channels = tf.unstack(tf.shape(image))
-        key = fold_in(fixed["key"], k)
-        window = square(mask, self._share(k, fixed["steps"]), key)
+        key = fold_in(task.key, s.k)
+        window = square(task.allowed, self._share(s.k, task.steps), key)
         signs = tf.sign(uniform((n, 1, 1, channels), fold_in(key, 1)) - 0.5)
         # A query must not be spent on the point that is there already: then the other signs. (The paper draws anew.)
-        moved = balls.project(tf.where(window, image + eps * signs, top), image, mask, eps)
-        idle = tf.reduce_all(moved == top, axis=(1, 2, 3), keepdims=True)
-        squares = tf.where(window, image + eps * tf.where(idle, -signs, signs), top)
+        moved = balls.project(tf.where(window, image + eps * signs, x), image, task.allowed, eps)
+        idle = tf.reduce_all(moved == x, axis=(1, 2, 3), keepdims=True)
+        squares = tf.where(window, image + eps * tf.where(idle, -signs, signs), x)
         stripes = image + eps * tf.sign(uniform((n, 1, width, channels), fold_in(key, 2)) - 0.5)
         stripes = tf.broadcast_to(stripes, (n, height, width, channels))
-        raw = tf.where(tf.broadcast_to(k == 0, [n])[:, None, None, None], stripes, squares)
-        return raw, {"x": balls.project(raw, image, mask, eps), "top": top, "top_value": top_value}
+        first = tf.broadcast_to(s.k == 0, [n])[:, None, None, None]
+        return tf.where(first, stripes, squares), Memory(x, value)
 
     def _share(self, k, steps):
         """The squares' area now, as a share of the mask's."""
-        done = tf.cast(k, tf.float32) / tf.cast(steps, tf.float32)
+        done = k / steps
         halvings = tf.add_n([tf.cast(done > share, tf.float32) for share in HALVINGS])
         return self.start_share * 2.0**-halvings
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks.pgd import check_attack
+from locadv_tf.attacks.attack import check_attack
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.engine.stream import attack_stream, run_attack
 

@@ -22,9 +22,11 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import losses
-from locadv_tf.attacks.pgd import Point, better, check_attack, image_key, region_mask
-from locadv_tf.data.batches import batches, length, masks_or_ones
+from locadv_tf.attacks import loop, losses
+from locadv_tf.attacks.attack import check_attack
+from locadv_tf.attacks.loop import Point, Task, better, image_key
+from locadv_tf.attacks.regions import allowed
+from locadv_tf.data.batches import batches, length
 from locadv_tf.engine.devices import agree, copies, deal, devices, together
 from locadv_tf.engine.progress import progress_bar
 
@@ -81,7 +83,8 @@ def run_attack(
         model: a Keras model that maps float32 images in [0, 1] to logits.
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`.
         attack: an attack object. What counts is the best point on its way, also for `keep="last"`.
-        region: `"background"`, `"foreground"` or `"full"`: where the attack may change the image.
+        region: `"background"`, `"foreground"` or `"full"`: where the attack may change the image; None: the masks say
+            already where, whatever region that is.
         seed: integer that all random numbers follow from, image by image.
         stop: `"fooled"`: an image leaves at the first point that fools; `"worst"`: every image takes the whole budget
             and its worst point counts, as adversarial *loss* demands.
@@ -127,12 +130,13 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
 
     Yields:
         A dictionary of NumPy arrays with one entry per finished image: `index` (its position in the input), `image`,
-        `label`, `mask`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
-        `cut` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
+        `label`, `allowed`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
+        `clipped` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
     """
     check_attack(attack)
     validation.seed(seed)
-    validation.choice(region, validation.REGIONS, name="region")
+    if region is not None:
+        validation.choice(region, validation.REGIONS, name="region")
     validation.choice(stop, ("fooled", "worst"), name="stop")
     validation.count(batch_size, name="batch_size")
     return _attack_stream(model, data, attack, region, seed, stop, batch_size, eps)
@@ -171,7 +175,7 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
             done = (jobs["best"].fooled & (stop == "fooled")) | (jobs["eps"][:, 0, 0, 0] == 0)
             if done.any():
                 yield _take(jobs, done)
-            waiting = _join(waiting, _take(jobs, ~done) | {"restart": np.zeros(np.sum(~done), np.int32)})
+            waiting = _join(waiting, _take(jobs, ~done) | {"run": np.zeros(np.sum(~done), np.int32)})
 
         # Coming in costs a few milliseconds, for one image as for many: until an eighth is free the batch runs smaller.
         room = batch_size - _size(batch)
@@ -182,7 +186,7 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
         if _size(batch):
             if steps:
                 batch = batch.advanced()
-            fooled = batch.moving["best"].fooled.numpy() & (stop == "fooled")
+            fooled = batch.search.best.fooled.numpy() & (stop == "fooled")
             if (leaves := fooled | (batch.k == steps)).any():
                 jobs, batch = _leave(batch, leaves, "evaluations" if attack.uses_gradient else "queries")
                 if (done := fooled[leaves]).any():
@@ -192,11 +196,11 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
         # The points behind the last step need a verdict but no gradient: they are judged together.
         if _size(reached) >= batch_size or (_size(reached) and not _size(batch) and not _size(waiting)):
             _judge(model, reached)
-            done = (reached["restart"] + 1 == attack.runs) | (reached["best"].fooled & (stop == "fooled"))
+            done = (reached["run"] + 1 == attack.runs) | (reached["best"].fooled & (stop == "fooled"))
             if done.any():
                 yield _take(reached, done)
             again, reached = _take(reached, ~done), None
-            waiting = _join(waiting, again | {"restart": again["restart"] + 1})
+            waiting = _join(waiting, again | {"run": again["run"] + 1})
         if not (more or _size(waiting) or _size(batch) or _size(reached)):
             return
 
@@ -208,8 +212,8 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
 class _Batch:
     """The jobs on their way: tensors on the device, and what only the host needs, `k` (steps taken) and `rest`."""
 
-    fixed: dict
-    moving: dict
+    task: dict  # what makes a `loop.Task`
+    search: loop.Search
     k: np.ndarray
     rest: dict
     compiled: "_CompiledAttack"
@@ -219,43 +223,43 @@ class _Batch:
 
     def advanced(self):
         """One gradient (or query) and one step for every job."""
-        return dataclasses.replace(self, moving=self.compiled.advance(self.fixed, self.moving), k=self.k + 1)
+        return dataclasses.replace(self, search=self.compiled.advance(self.task, self.search), k=self.k + 1)
 
 
 def _enter(model, attack, batch, jobs, seed, first):
-    """Jobs join the batch at the start point of their restart."""
+    """Jobs join the batch at the start point of their run."""
     n = _size(jobs)
     numbers = {
         "alpha": np.float32(attack.step_size_at(jobs["eps"])),
-        "steps": np.full(n, attack.steps, np.int32),
-        "number": np.int32(first + jobs["restart"]),  # in all the restarts of an ensemble
+        "steps": np.full(n, attack.steps, np.float32),
+        "number": np.int32(first + jobs["run"]),  # in all the runs of an ensemble
         "seed": np.full(n, seed, np.int64),
     }
-    given = {name: jobs[name] for name in ("image", "label", "mask", "eps", "best", "cut", "index", "restart")}
+    given = {name: jobs[name] for name in ("image", "label", "allowed", "eps", "best", "clipped", "index", "run")}
     shape = jobs["image"].shape[1:]
-    compiled = _compiled_attack(model, attack.structure, attack.random_start, shape, _compiled(model, shape))
-    fixed, moving = compiled.begin(given | numbers)
+    compiled = _compiled_attack(model, attack.structure, shape, _compiled(model, shape))
+    task, search = compiled.begin(given | numbers)
     k, rest = np.zeros(n, np.int32), {name: jobs[name] for name in _REST}
     if _size(batch):
-        fixed, moving = compiled.join((batch.fixed, batch.moving), (fixed, moving))
+        task, search = compiled.join((batch.task, batch.search), (task, search))
         k, rest = np.concatenate([batch.k, k]), _join(batch.rest, rest)
-    return _Batch(fixed, moving, k, rest, compiled)
+    return _Batch(task, search, k, rest, compiled)
 
 
 def _leave(batch, leaves, counter):
     """The jobs that leave the batch, each with its last point `x`, and the batch without them."""
     stays = ~leaves
     indices = np.flatnonzero(leaves), np.flatnonzero(stays)
-    out, (fixed, moving) = batch.compiled.part(batch.fixed, batch.moving, *indices)
+    out, (task, search) = batch.compiled.part(batch.task, batch.search, *indices)
     jobs = tf.nest.map_structure(lambda part: part.numpy(), out) | _take(batch.rest, leaves)
     jobs[counter] = jobs[counter] + batch.k[leaves]
-    return jobs, dataclasses.replace(batch, fixed=fixed, moving=moving, k=batch.k[stays], rest=_take(batch.rest, stays))
+    return jobs, dataclasses.replace(batch, task=task, search=search, k=batch.k[stays], rest=_take(batch.rest, stays))
 
 
 def _judge(model, jobs):
     """The verdict on the jobs' last points, in place; the points are let go."""
     x = jobs.pop("x")
-    best = better(jobs["best"], x, *_compiled(model, x.shape[1:]).judge(x, jobs["label"]))
+    best = better(jobs["best"], x, _compiled(model, x.shape[1:]).judge(x, jobs["label"]))
     jobs["best"] = tf.nest.map_structure(np.asarray, best)
 
 
@@ -297,7 +301,7 @@ def _compiled(model, shape):
     """A model's verdicts and logits. They follow its weights; whatever else changes in it, `_fresh` must find."""
 
     def judge(x, label):
-        return losses.respond(model, x, label)[:2]
+        return losses.respond(model, x, label)._replace(gradient=())
 
     def logits(x):
         return model(x, training=False)
@@ -306,7 +310,7 @@ def _compiled(model, shape):
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled_attack(model, attack, random_start, shape, version):
+def _compiled_attack(model, attack, shape, version):
     """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one.
 
     `version` is the model's `_Compiled`, so that a model that was compiled anew has its attacks compiled anew.
@@ -315,14 +319,14 @@ def _compiled_attack(model, attack, random_start, shape, version):
     memory, of which TensorFlow warns on stderr.
     """
 
-    def advance(fixed, moving):
-        return attack.advance(model, fixed, moving)
+    def advance(task, s):
+        return loop.advance(attack, model, Task(**task), s)
 
     def begin(given):
-        key = image_key(given["seed"], given["index"], given["number"])
-        fixed = {name: given[name] for name in ("image", "label", "mask", "eps", "alpha", "steps")} | {"key": key}
-        moving = attack.begin(model, fixed, given["restart"], random_start=random_start)
-        return fixed, moving | {"k": tf.zeros_like(given["restart"]), "best": given["best"], "cut": given["cut"]}
+        task = {name: given[name] for name in ("image", "label", "allowed", "eps", "alpha", "steps")}
+        task["key"] = image_key(given["seed"], given["index"], given["number"])
+        k = tf.zeros_like(given["steps"])
+        return task, loop.begin(attack, model, Task(**task), given["run"], given["best"], k=k, clipped=given["clipped"])
 
     def gather(parts, indices):
         return tf.nest.map_structure(lambda values: tf.gather(values, indices), parts)
@@ -330,10 +334,10 @@ def _compiled_attack(model, attack, random_start, shape, version):
     def join(jobs, more):
         return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), jobs, more)
 
-    def part(fixed, moving, leaves, stays):
-        out = {name: fixed[name] for name in ("image", "label", "mask", "eps")}
-        out |= {name: moving[name] for name in ("best", "cut", "x")}
-        return gather(out, leaves), gather((fixed, moving), stays)
+    def part(task, search, leaves, stays):
+        out = {name: task[name] for name in ("image", "label", "allowed", "eps")}
+        out |= {"best": search.best, "clipped": search.clipped, "x": search.x}
+        return gather(out, leaves), gather((task, search), stays)
 
     return _CompiledAttack(*map(_traced_once, (begin, advance, join, part)))
 
@@ -366,31 +370,33 @@ def _traced_once(function):
 
 # The way in and the way out.
 
-_REST = ("index", "natural_loss", "natural_correct", "evaluations", "queries", "restart")
-_PASSED_ON = ("index", "image", "label", "mask", "natural_loss", "natural_correct", "cut", "evaluations", "queries")
+_REST = ("index", "natural_loss", "natural_correct", "evaluations", "queries", "run")
+_PASSED_ON = ("index", "image", "label", "allowed", "natural_loss", "natural_correct", "clipped")
+_PASSED_ON += ("evaluations", "queries")
 # What a result is made of: a number per image. Images, masks and points are let go.
-_KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "cut"}
+_KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "clipped"}
 _KEPT |= {"evaluations", "queries"}
 
 
 def _arrivals(model, data, attack, region, batch_size, eps):
     """New jobs, a batch at a time, with their natural verdict; a natural error is also their best point so far."""
     first = 0
-    for image, label, mask in _checked_chunks(model, data, attack, batch_size, region):
+    for image, label, may_change in _checked_chunks(model, data, attack, batch_size, region):
         n = len(image)
-        loss, fooled = (value.numpy() for value in _compiled(model, image.shape[1:]).judge(image, label))
+        seen = _compiled(model, image.shape[1:]).judge(image, label)
+        loss, fooled = seen.loss.numpy(), seen.fooled.numpy()
         budget = np.float32(eps[first : first + n] if np.ndim(eps) else np.full(n, eps))
         worst = np.where(fooled | (budget == 0), loss, np.float32(-np.inf))
         yield {
             "index": np.arange(first, first + n),
             "image": image,
             "label": label,
-            "mask": mask,
+            "allowed": may_change,
             "eps": budget[:, None, None, None],
             "natural_loss": loss,
             "natural_correct": ~fooled,
             "best": Point(image, worst, fooled, np.zeros(n, bool)),
-            "cut": np.zeros(n, np.float32),
+            "clipped": np.zeros(n, np.float32),
             "evaluations": np.zeros(n, np.int64),
             "queries": np.zeros(n, np.int64),
         }
@@ -398,14 +404,14 @@ def _arrivals(model, data, attack, region, batch_size, eps):
 
 
 def _checked_chunks(model, data, attack, batch_size, region):
-    """The data as NumPy `(image, label, mask)`, a batch at a time, checked; `mask` is bool and that of the region."""
+    """The data as NumPy `(image, label, allowed)`, a batch at a time, checked."""
     num_classes = None
 
     def check(image, label, mask):
         nonlocal num_classes
         validation.images(image)
         if mask is None:
-            masks_or_ones(mask, image[:1], region)  # only to hear whether the region needs them
+            allowed(mask, image[:1], region)  # only to hear whether the region needs them
         else:
             validation.masks(mask, image)
         if num_classes is None:
@@ -418,7 +424,7 @@ def _checked_chunks(model, data, attack, batch_size, region):
             check(*whole)
     for image, label, mask in batches(data, batch_size):
         check(image, label, mask)
-        yield image, label.astype(np.int64), region_mask(masks_or_ones(mask, image, region), region).numpy()
+        yield image, label.astype(np.int64), allowed(mask, image, region).numpy()
 
 
 def _result(finished, keep_images):
@@ -431,7 +437,7 @@ def _result(finished, keep_images):
     jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0]}
     jobs = _take(jobs, np.argsort(jobs["index"]))
     with np.errstate(invalid="ignore"):  # 0 / 0 where an image took no step
-        clipped = jobs["cut"] / (jobs["evaluations"] + jobs["queries"])
+        clipped = jobs["clipped"] / (jobs["evaluations"] + jobs["queries"])
     return AttackResult(
         index=jobs["index"],
         images=jobs.get("best_image"),

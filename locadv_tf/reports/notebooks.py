@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 from pathlib import Path
 
 import yaml
@@ -9,7 +10,10 @@ import yaml
 from locadv_tf import validation
 
 PROFILES = ("smoke", "class", "full")
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+_PACKAGE = Path(__file__).resolve().parents[1]
+NOTEBOOKS = _PACKAGE / "notebooks"  # in an installed package
+if not NOTEBOOKS.is_dir():
+    NOTEBOOKS = _PACKAGE.parent / "notebooks"  # beside it in a clone, also one that is installed with --editable
 
 
 def notebook_path(name):
@@ -20,9 +24,31 @@ def notebook_path(name):
     """
     names = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
     if not names:
-        raise ValueError("the notebooks are not there; run from a clone, installed with pip install --editable.")
+        raise ValueError(f"the notebooks are not in {str(NOTEBOOKS)!r}; install the kit anew.")
     validation.choice(name, names, name="notebook")
     return NOTEBOOKS / f"{name}.ipynb"
+
+
+def copy_lessons(to):
+    """Copies the lessons to a folder: the notebooks, and the profiles in `params/`. They run there.
+
+    Args:
+        to: the folder, made if it is not there.
+
+    Returns:
+        The folder's path.
+
+    Raises:
+        ValueError: if a file that would be written is there already; nothing is copied then.
+    """
+    to, files = Path(to), [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), *sorted(NOTEBOOKS.glob("params/*.yaml"))]
+    targets = {path: to / path.relative_to(NOTEBOOKS) for path in files}
+    if there := [str(target) for target in targets.values() if target.exists()]:
+        raise ValueError(f"{there[0]!r} is there already, and may hold somebody's work; expected another folder.")
+    for path, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)  # writable, whatever the installed file is
+    return to
 
 
 def profile_parameters(profile):

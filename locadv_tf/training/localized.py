@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks.pgd import check_attack, region_mask
+from locadv_tf.attacks.attack import check_attack
 from locadv_tf.attacks.randomness import fold_in
-from locadv_tf.data.batches import masks_or_ones
+from locadv_tf.attacks.regions import allowed
 
 _LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
 
@@ -113,16 +113,16 @@ class LocalizedAdversarialTraining(keras.Model):
         return self.classifier(image, training=training)
 
     def train_step(self, data):
-        image, mask, label, sample_weight = self._unpack(data)
+        image, allowed, label, sample_weight = self._unpack(data)
         self.step_count.assign_add(1)
 
         # The first part of the batch is replaced by its adversarial version.
-        attacked = _part(self.share, image)
+        n = _part(self.share, image)
         seed = fold_in(fold_in(self.seed, self.step_count), _replica())
         mixed = image
         if self.share > 0:
-            adversarial = self._perturb(image[:attacked], mask[:attacked], label[:attacked], seed)
-            mixed = tf.concat([adversarial, image[attacked:]], axis=0)
+            adversarial = self.attack(self.classifier, image[:n], label[:n], mask=allowed[:n], seed=seed)
+            mixed = tf.concat([adversarial, image[n:]], axis=0)
 
         # From here on this is Keras's own training step.
         with tf.GradientTape() as tape:
@@ -133,7 +133,7 @@ class LocalizedAdversarialTraining(keras.Model):
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
 
         weight = tf.ones_like(label, tf.float32) if sample_weight is None else sample_weight
-        parts = {"natural": slice(attacked, None), "adversarial": slice(None, attacked)}
+        parts = {"natural": slice(n, None), "adversarial": slice(None, n)}
         for name, part in parts.items():
             self._track(name, label[part], logits[part], weight[part])
         logs = self._logs(loss, label, logits, sample_weight)
@@ -141,9 +141,9 @@ class LocalizedAdversarialTraining(keras.Model):
         return {name: value for name, value in logs.items() if not name.startswith(empty)}
 
     def test_step(self, data):
-        image, mask, label, sample_weight = self._unpack(data)
+        image, allowed, label, sample_weight = self._unpack(data)
         weight = tf.ones_like(label, tf.float32) if sample_weight is None else sample_weight
-        adversarial = self._perturb(image, mask, label, self.seed)
+        adversarial = self.attack(self.classifier, image, label, mask=allowed, seed=self.seed)
         logits = {name: self.classifier(x, training=False) for name, x in
                   {"natural": image, "adversarial": adversarial}.items()}  # fmt: skip
         losses = {}
@@ -161,16 +161,13 @@ class LocalizedAdversarialTraining(keras.Model):
             image, mask = inputs["image"], inputs.get("mask")
         else:
             image, mask = inputs, None
-        mask = masks_or_ones(mask, image, self.region)
         if label is None:
             raise ValueError("the true labels are needed; expected batches of ({'image', 'mask'}, label).")
         validation.images(image)
-        validation.masks(mask, image)
         validation.labels(label, image)
-        return image, mask, tf.cast(label, tf.int64), sample_weight
-
-    def _perturb(self, image, mask, label, seed):
-        return self.attack(self.classifier, image, label, mask=region_mask(mask, self.region), seed=seed)
+        if mask is not None:
+            validation.masks(mask, image)
+        return image, allowed(mask, image, self.region), tf.cast(label, tf.int64), sample_weight
 
     def _track(self, name, label, logits, weight):
         logits = tf.cast(logits, tf.float32)

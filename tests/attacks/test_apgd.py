@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf.attacks import losses
+from locadv_tf.attacks import loop, losses
 
 # A network small enough to differentiate by hand: 30 pixels, sines of 12 sums, 4 classes.
 PIXELS, HIDDEN, CLASSES = 30, 12, 4
@@ -125,15 +125,15 @@ def test_checkpoints_come_after_whole_steps(steps, expected):
     """A value that never grows: the step is halved at each, which shows in what is remembered."""
     image, mask = tf.fill((1, 2, 2, 1), 0.5), tf.ones((1, 2, 2, 1), tf.bool)
     attack, label = la.APGD(eps=0.1, steps=steps), tf.zeros(1, tf.int64)
-    fixed = {"image": image, "label": label, "mask": mask, "eps": 0.1, "alpha": attack.alpha, "steps": steps}
-    moving, halvings = attack.begin(None, fixed, 0, random_start=False), []
+    task = loop.Task(image, label, mask, 0.1, attack.alpha, float(steps), tf.zeros(1, tf.uint32))
+    s, halvings = loop.begin(attack, None, task, 0, loop.Point(image, tf.zeros(1), label > 0, label > 0)), []
     for k in range(steps + 1):
         seen = losses.Response(tf.zeros(1), label > 0, tf.zeros(1), tf.ones_like(image))
-        eta = float(moving["eta"][0, 0, 0, 0])
-        moving = moving | attack.move(fixed, moving | {"k": tf.constant(k)}, seen)[1]
-        if moving["eta"][0, 0, 0, 0] < eta:
+        eta = float(s.memory.eta[0, 0, 0, 0])
+        s = loop.take_step(attack, task, s, seen)
+        if s.memory.eta[0, 0, 0, 0] < eta:
             halvings.append(k)
-    np.testing.assert_allclose(float(moving["eta"][0, 0, 0, 0]), 0.2 / 2 ** len(halvings), rtol=1e-6)
+    np.testing.assert_allclose(float(s.memory.eta[0, 0, 0, 0]), 0.2 / 2 ** len(halvings), rtol=1e-6)
     assert halvings[: len(expected)] == [k for k in expected if k <= steps][: len(halvings)]
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import locadv_tf as la
 from examples import examples
-from locadv_tf.attacks import balls, losses, pgd
+from locadv_tf.attacks import balls, loop, losses
+from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.losses import respond_with_gradient
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
@@ -41,7 +42,7 @@ COMPILED = [
 class Case:
     """One call of an attack: all that a rule can depend on."""
 
-    attack: pgd.Attack
+    attack: Attack
     channels: int
     policy: str
     compiled: bool
@@ -347,9 +348,10 @@ RANKS = st.lists(st.tuples(st.booleans(), st.sampled_from((-1.0, 0.0, 2.0)), st.
 @given(points=RANKS)
 def test_8_fooled_comes_before_loss(points):
     """A run through points of one image: whether it fools, its loss, whether it is a candidate at all."""
-    best = pgd.Point(tf.constant([[[[-1.0]]]]), tf.constant([-np.inf]), tf.constant([False]), tf.constant([False]))
+    best = loop.Point(tf.constant([[[[-1.0]]]]), tf.constant([-np.inf]), tf.constant([False]), tf.constant([False]))
     for k, (fooled, loss, eligible) in enumerate(points):
-        best = pgd.better(best, tf.fill((1, 1, 1, 1), float(k)), tf.constant([loss]), tf.constant([fooled]), eligible)
+        seen = losses.Response(tf.constant([loss]), tf.constant([fooled]), None)
+        best = loop.better(best, tf.fill((1, 1, 1, 1), float(k)), seen, eligible)
     candidates = [point for point in points if point[2]]
     if candidates:  # the first of the best
         assert float(best.image[0, 0, 0, 0]) == points.index(max(candidates))
@@ -469,7 +471,7 @@ def test_10_without_a_finite_gradient_a_pixel_stays_and_the_image_is_flagged(see
     image[bad] = 1.0
     model, label, mask = square_root_model(5, 6), tf.constant([0, 1, 2, 0], tf.int64), tf.ones(image.shape, tf.bool)
     attack = la.PGD(eps=0.1, steps=steps, random_start=False)
-    best = attack.search(model, tf.constant(image), label, mask, seed=0, index=tf.range(4))
+    best = loop.search(attack, model, tf.constant(image), label, mask, seed=0, index=tf.range(4))
     np.testing.assert_array_equal(best.nonfinite, bad.any(axis=(1, 2, 3)))
     np.testing.assert_array_equal(best.image == image, bad)
 
@@ -487,17 +489,25 @@ def test_10_without_a_finite_gradient_a_pixel_stays_and_the_image_is_flagged(see
 def test_10_a_pixel_stays_in_a_step_without_a_finite_gradient_whatever_its_momentum(attack):
     rng = np.random.default_rng(0)
     image, label = tf.constant(rng.uniform(0.3, 0.7, (4, 5, 6, 1)), tf.float32), tf.zeros(4, tf.int64)
-    fixed = {"image": image, "label": label, "mask": tf.ones(image.shape, tf.bool), "key": tf.zeros(4, tf.uint32)}
-    fixed |= {"eps": attack.eps, "alpha": attack.alpha, "steps": attack.steps}
-    moving = attack.begin(None, fixed, 0, random_start=False)
+    task = loop.Task(
+        image,
+        label,
+        tf.ones(image.shape, tf.bool),
+        attack.eps,
+        attack.alpha,
+        float(attack.steps),
+        tf.zeros(4, tf.uint32),
+    )
+    none = label > 0
+    s = loop.begin(attack, None, task, 0, loop.Point(image, tf.zeros(4), none, none))
     for k in range(attack.steps):
         lost = rng.random(image.shape) < 0.3
         gradient = np.where(lost, rng.choice([np.nan, np.inf, -np.inf], lost.shape), rng.normal(size=lost.shape))
         loss = tf.fill([4], float(k))  # it always grows, or APGD would go back to where it was highest
         seen = losses.Response(loss, label > 0, loss, tf.constant(gradient, tf.float32))
-        x = moving["x"].numpy()
-        moving = moving | attack.move(fixed, moving | {"k": tf.constant(k)}, seen)[1]
-        x_next = moving["x"].numpy()
+        x = s.x.numpy()
+        s = loop.take_step(attack, task, s, seen)
+        x_next = s.x.numpy()
         np.testing.assert_allclose(x_next[lost], x[lost], rtol=0, atol=1e-6 if attack.norm == "l2" else 0)
         assert (np.abs(x_next - x)[~lost] > 1e-3).mean() > 0.2
 
@@ -506,11 +516,11 @@ def test_10_an_image_stays_flagged_when_a_later_restart_is_fine():
     image, label = np.full((40, 5, 6, 1), 0.5, "float32"), np.arange(40) % 3
     image[:, 2, 3] = 1.0  # half of the random starts leave this pixel at 1, where its gradient is infinite
     index, mask = tf.range(40), tf.ones(image.shape, tf.bool)
-    starts = [balls.random_point(tf.constant(image), mask, 0.1, pgd.image_key(0, index, r)).numpy() for r in range(2)]
+    starts = [balls.random_point(tf.constant(image), mask, 0.1, loop.image_key(0, index, r)).numpy() for r in range(2)]
     at_one = [(x == 1).any(axis=(1, 2, 3)) for x in starts]
     assert (at_one[0] & ~at_one[1]).any()
     attack, model = la.PGD(eps=0.1, steps=1, restarts=2), square_root_model(5, 6)
-    best = attack.search(model, tf.constant(image), tf.constant(label), mask, seed=0, index=index)
+    best = loop.search(attack, model, tf.constant(image), tf.constant(label), mask, seed=0, index=index)
     np.testing.assert_array_equal(best.nonfinite, at_one[0] | at_one[1])
     result = la.run_attack(model, (image, label, mask), attack, stop="worst")
     np.testing.assert_array_equal(result.nonfinite, at_one[0] | at_one[1])
@@ -641,15 +651,30 @@ def test_a_target_of_ones_own_and_all_targets_in_turn_exclude_each_other(tiny_mo
 
 def test_a_random_start_fills_the_ball():
     image, mask = tf.fill((50, 8, 8, 1), 0.5), tf.ones((50, 8, 8, 1), tf.bool)
-    change = balls.random_point(image, mask, 0.2, pgd.image_key(0, tf.range(50), 0)).numpy() - 0.5
+    change = balls.random_point(image, mask, 0.2, loop.image_key(0, tf.range(50), 0)).numpy() - 0.5
     assert change.min() < -0.19 and change.max() > 0.19 and abs(change.mean()) < 0.01
     np.testing.assert_allclose(change.std(), 0.2 / np.sqrt(3), rtol=0.05)
 
 
 def test_region_masks():
     mask = np.array([0, 1, 1], "float32").reshape(1, 1, 3, 1)
-    shown = {region: la.region_mask(mask, region).numpy().ravel().tolist() for region in la.evaluation.checks.REGIONS}
+    shown = {region: la.region_mask(mask, region).numpy().ravel().tolist() for region in la.validation.REGIONS}
     assert shown == {"background": [0, 1, 1], "foreground": [1, 0, 0], "full": [1, 1, 1]}
+
+
+def cut_share(raw, image, mask, eps, norm="linf"):
+    """What the loop counts in a step that leads to `raw`."""
+
+    class There(la.PGD):
+        def step(self, task, s, seen):
+            return tf.constant(raw), ()
+
+    label = tf.zeros(1, tf.int64)
+    task = loop.Task(tf.constant(image), label, mask, eps, eps, 1.0, tf.zeros(1, tf.uint32))
+    best = loop.Point(task.image, tf.zeros(1), label > 0, label > 0)
+    s = loop.Search(task.image, tf.constant(0.0), (), best, tf.zeros(1))
+    seen = losses.Response(tf.zeros(1), label > 0, tf.zeros(1), tf.zeros_like(task.image))
+    return float(loop.take_step(There(eps=eps, norm=norm), task, s, seen).clipped[0])
 
 
 def test_cut_share_counts_the_masks_steps_that_leave_the_range():
@@ -657,7 +682,7 @@ def test_cut_share_counts_the_masks_steps_that_leave_the_range():
     gradient = np.repeat(np.float32([-1, 1, 1, 1]).reshape(1, 2, 2, 1), 3, axis=-1)  # the first and the third leave
     masks = {"all": [1, 1, 1, 1], "first half": [1, 1, 0, 0], "last": [0, 0, 0, 1], "none": [0, 0, 0, 0]}
     shares = {
-        name: float(balls.cut_share(x + gradient, x, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)), 0.1)[0])
+        name: cut_share(x + gradient, x, tf.reshape(tf.cast(mask, tf.bool), (1, 2, 2, 1)), 0.1)
         for name, mask in masks.items()
     }
     assert shares == {"all": 0.5, "first half": 0.5, "last": 0.0, "none": 0.0}
@@ -666,7 +691,7 @@ def test_cut_share_counts_the_masks_steps_that_leave_the_range():
 @pytest.mark.parametrize("norm", balls.NORMS)
 def test_what_the_budget_alone_cuts_is_not_counted(norm):
     x, mask = np.full((1, 2, 2, 1), 0.15, np.float32), tf.ones((1, 2, 2, 1), tf.bool)
-    assert float(balls.cut_share(x - 0.4, x, mask, 0.1, norm)[0]) == 0.0
+    assert cut_share(x - 0.4, x, mask, 0.1, norm) == 0.0
 
 
 def test_a_model_that_cuts_the_gradient_off_is_refused_by_name():

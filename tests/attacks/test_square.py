@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 import locadv_tf as la
-from locadv_tf.attacks.pgd import image_key
+from locadv_tf.attacks.loop import image_key
 from locadv_tf.attacks.square import square
 
 

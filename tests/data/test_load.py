@@ -18,8 +18,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.data import cache, load, sources
+from locadv_tf.data import cache, sources
 from locadv_tf.data.composite import composite
+from locadv_tf.data.load import background_masks
 
 
 class ToyImages(tfds.core.GeneratorBasedBuilder):
@@ -448,7 +449,7 @@ def test_masks_by_name_and_option():
 def test_random_masks_go_on_from_slice_to_slice(monkeypatch):
     x, y, _ = sources.read_images("digits", "test[:3]")
     x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
-    mine = load.background_masks("digits", "random", x, y, None, "threshold", 1, {})
+    mine = background_masks("digits", "random", x, y, None, "threshold", 1, {})
     areas = la.masks.threshold(x / np.float32(255))
     np.testing.assert_array_equal(mine, la.masks.random(areas, seed=1))
 
@@ -458,7 +459,7 @@ def test_within_goes_from_slice_to_slice():
     x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
     areas = la.masks.threshold(x / np.float32(255))
     within = np.roll(areas, 2, axis=2)  # of the same area, elsewhere
-    mine = load.background_masks("digits", "random", x, y, None, "threshold", 1, {"within": within.tolist()})
+    mine = background_masks("digits", "random", x, y, None, "threshold", 1, {"within": within.tolist()})
     np.testing.assert_array_equal(mine, la.masks.random(areas, seed=1, within=within))
 
 
@@ -483,7 +484,7 @@ def test_what_decides_about_a_mask_decides_about_its_key(own_cache, mask_calls):
 
     def load(mask="border", first=0, mask_options=None):
         before = len(mask_calls)
-        load.background_masks("set", mask, x[first:][:4], y[first:][:4], None, "border", 0, mask_options or {})
+        background_masks("set", mask, x[first:][:4], y[first:][:4], None, "border", 0, mask_options or {})
         return len(mask_calls) - before
 
     def model(seed, filters=4, policy="float32"):
@@ -546,7 +547,7 @@ def test_a_damaged_file_is_computed_anew(own_cache, mask_calls):
     x, y, *_ = composite("test[:4]")
 
     def load():
-        return load.background_masks("composite", "border", x, y, None, "border", 0, {})
+        return background_masks("composite", "border", x, y, None, "border", 0, {})
 
     first = load()
     (path,) = own_cache.iterdir()

@@ -1,4 +1,4 @@
-"""Masks: 0 or 1, of the right shape, repeatable; the control has the same area; bad input is told how to mend it."""
+"""Masks: 0 or 1, of the right shape, repeatable; the control has the same area; errors say how to fix bad input."""
 
 import os
 import pathlib
@@ -269,7 +269,7 @@ def test_random_stays_within_and_takes_all_where_there_is_no_more_room(mask, see
 
 def test_random_needs_room():
     mask = masks.center(np.zeros((1, 8, 8, 1), "float32"))
-    with pytest.raises(ValueError, match="more pixels than within leaves it"):
+    with pytest.raises(ValueError, match="more pixels than its mask in within; expected at most as many"):
         masks.random(mask, within=1 - mask)
     with pytest.raises(ValueError, match="within has shape"):
         masks.random(mask, within=mask[:, :4])
@@ -356,7 +356,7 @@ def test_quality_is_symmetric_and_plain(mask):
     assert {type(value) for row in rows for value in row.values()} == {str, int, float}
 
 
-# Bad input: a ValueError that says how to mend it
+# Bad input: a ValueError that says how to fix it
 
 
 GREY = np.zeros((2, 8, 8, 1), "float32")
@@ -393,11 +393,11 @@ BAD = {
     "unknown option": (lambda: masks.background_mask("border", GREY, sigma=1), "'sigma'; it takes 'clusters', 'prior'"),
     "option of none": (lambda: masks.background_mask("full", GREY, value=1), "no option 'value'; it takes none"),
     "missing option": (lambda: masks.background_mask("saliency", GREY, labels=[0, 1]), "needs the option 'model'"),
-    "missing labels": (lambda: masks.background_mask("saliency", SMALL, model=SALIENT), "needs labels"),
+    "missing labels": (lambda: masks.background_mask("saliency", SMALL, model=SALIENT), "labels=None; expected"),
     "no ground truth": (lambda: masks.background_mask("ground_truth", GREY), "composite and oxford_iiit_pet"),
     "ground truth's shape": (lambda: masks.background_mask("ground_truth", GREY, exact=GREY[:1]), r"\(2, 8, 8, 1\)"),
-    "random of nothing": (lambda: masks.background_mask("random", GREY), "areas it takes as default; got None"),
-    "random of random": (lambda: masks.background_mask("random", GREY, default="random"), "got 'random'"),
+    "random of nothing": (lambda: masks.background_mask("random", GREY), "default=None; expected another source"),
+    "random of random": (lambda: masks.background_mask("random", GREY, default="random"), "'random'; expected another"),
     "random of unknown": (lambda: masks.background_mask("random", GREY, default="otus"), "default='otus'"),
     "no masks": (lambda: masks.quality({}), "holds no masks"),
     "masks of no images": (lambda: masks.quality({"full": GREY[:0]}), "holds no masks"),
@@ -407,6 +407,6 @@ BAD = {
 
 
 @pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_input_is_told_how_to_mend_it(call, message):
+def test_errors_say_how_to_fix_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()

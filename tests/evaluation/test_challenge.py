@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+import locadv
 import locadv_tf as la
-from locadv_tf import cli
 from locadv_tf.data.composite import composite
 from locadv_tf.evaluation import challenge
 from locadv_tf.reports import challenge_page
@@ -236,7 +236,7 @@ def test_the_command_prints_both_tables_and_the_path(capsys, tmp_path, monkeypat
 
     monkeypatch.setattr(challenge_page, "compare", compare)
     arguments = ["--seeds", "0", "1", "2", "--correlations", "0", "1", "--eps", "4/255", "--train-limit", "100"]
-    assert cli.main(["challenge", "--out", str(tmp_path / "out"), *arguments]) == 0
+    assert locadv.main(["challenge", "--out", str(tmp_path / "out"), *arguments]) == 0
     *printed, path = capsys.readouterr().out.splitlines()
     assert path == str(tmp_path / "out" / "challenge.html")
     text = "\n".join(printed)

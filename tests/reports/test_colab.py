@@ -13,7 +13,7 @@ import yaml
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from locadv_tf import cli
+import locadv
 from locadv_tf.reports import colab, notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def test_the_badge_is_on_top_and_the_cell_before_any_other_code():
 
 def test_one_command_points_all_badges_at_a_repository(clone, capsys):
     for address in ("https://github.com/first/one", ADDRESS):
-        assert cli.main(["colab", address]) == 0
+        assert locadv.main(["colab", address]) == 0
         assert colab.address() == address
     assert capsys.readouterr().out.splitlines()[-1].endswith("06_report.ipynb")
     assert yaml.safe_load(colab.CITATION.read_text())["repository-code"] == ADDRESS
@@ -67,7 +67,7 @@ def test_one_command_points_all_badges_at_a_repository(clone, capsys):
         assert notebook.cells[0].source.endswith("https://colab.research.google.com" + target)
         assert sum(f'"git+{ADDRESS}"' in cell.source for cell in notebook.cells) == 1
     known = contents(clone)
-    assert cli.main(["colab"]) == 0 and contents(clone) == known  # the address is remembered
+    assert locadv.main(["colab"]) == 0 and contents(clone) == known  # the address is remembered
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_one_command_points_all_badges_at_a_repository(clone, capsys):
 )
 def test_colab_opens_notebooks_from_github_alone(address, clone, capsys):
     before = contents(clone)
-    assert cli.main(["colab", address]) == 2
+    assert locadv.main(["colab", address]) == 2
     assert "expected https://github.com/OWNER/NAME" in capsys.readouterr().err
     assert contents(clone) == before
 

@@ -1,0 +1,207 @@
+"""`locadv`, the command: what it can be asked. The last line on stdout is the path of what was made.
+
+This module stands beside the package, not in it: `import locadv_tf` imports TensorFlow, which takes seconds, and help
+must not wait for that, nor the answer to a mistyped option. What the commands do is in `locadv_tf/cli.py`, which is
+imported when one runs. So the texts below repeat a few names and defaults of the kit's modules; a test compares them.
+"""
+
+import argparse
+import fractions
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent / "benchmarks" / "bench.py"  # there in a clone only
+OF_A_CLONE = ("bench", "colab")  # commands
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status: 0, 1 (something failed) or 2 (bad arguments)."""
+    arguments = parser().parse_args(argv)
+    if arguments.run in OF_A_CLONE and not BENCH.is_file():
+        print(f"locadv: {arguments.run} works on the files of a clone (git clone), not here.", file=sys.stderr)
+        return 2
+    from locadv_tf import cli  # here, as it takes seconds
+
+    try:
+        return cli.COMMANDS[arguments.run](arguments)
+    except ValueError as problem:  # bad input: the message says all; a traceback would hide it
+        print(f"locadv: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("locadv: stopped; what is finished stays, and the same command continues.", file=sys.stderr)
+        return 130
+
+
+def parser():
+    """The parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="locadv", description="Attacks on the background of images, localized adversarial training, and reports."
+    )
+    commands = top.add_subparsers(required=True, metavar="command")
+    _lessons(_command(commands, "lessons", "copy the lessons, notebooks that run where they are, to a folder"))
+    _report(_command(commands, "report", "train, attack and compare; write one self-contained HTML report"))
+    _sweep(_command(commands, "sweep", "run reports over data sets, seeds, eps and trainings; keep what is finished, "
+                    "continue where it stopped"))  # fmt: skip
+    command = _command(commands, "collect", "make one table of the reports below a folder (CSV and HTML)")
+    command.add_argument("folder", help="a sweep's folder")
+    _check(_command(commands, "check", "attack a saved Keras classifier, and say whether its robust accuracy can be "
+                    "trusted"))  # fmt: skip
+    _challenge(_command(commands, "challenge", "exchange backgrounds: does natural, LAT or AT training rely on a "
+                        "background that tells the label?"))  # fmt: skip
+    _course(commands)
+    command = _command(commands, "colab", "point the notebooks' Colab badges at a public repository (in a clone)")
+    command.add_argument(
+        "address", nargs="?", help="https://github.com/OWNER/NAME (default: the one in CITATION.cff, if any)"
+    )
+    _bench(commands)
+    return top
+
+
+def _command(commands, name, text, *, run=None):
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(run=run or name)  # a name in locadv_tf.cli.COMMANDS
+    return command
+
+
+def _lessons(command):
+    command.add_argument("--to", default="lessons", help="the folder (default: lessons); nothing in it is overwritten")
+
+
+def _report(command):
+    command.add_argument("--dataset", default="digits", help="data set, as for load_data (default: digits, embedded)")
+    command.add_argument("--seed", type=int, default=0, help="what everything random follows from (default: 0)")
+    command.add_argument("--eps", type=_number, help="budget: 8/255 or 0.03 (default: the data set's own)")
+    command.add_argument("--out", help="folder for the report (default: reports/DATASET)")
+    _profile(command)
+
+
+def _sweep(command):
+    command.add_argument(
+        "--datasets", nargs="+", default=["digits"], metavar="NAME", help="data sets (default: digits)"
+    )
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds (default: 0 1 2)")
+    command.add_argument(
+        "--eps", nargs="+", type=_number, default=[None], metavar="EPS", help="budgets, as 8/255 or 0.03"
+    )
+    command.add_argument("--out", default="sweeps/sweep", help="the sweep's folder (default: sweeps/sweep)")
+    command.add_argument(
+        "--trainings", nargs="+", metavar="NAME",
+        help="trainings, a report each: natural, 'natural, equal compute', noise, LAT, AT (default: all in one report)",
+    )  # fmt: skip
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, default=1, help="reports at a time on this machine (default: 1)")
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="run on a Dask cluster: its scheduler's address, tcp://HOST:8786, or scheduler file (extra: cluster)",
+    )  # fmt: skip
+    _profile(command)
+
+
+def _profile(command):
+    command.add_argument(
+        "--profile", default="class", help="smoke (a minute, proves nothing), class (default) or full (hours)"
+    )
+    command.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="another parameter of notebooks/06_report.ipynb, as in papermill; an unknown name lists them all",
+    )  # fmt: skip
+
+
+def _check(command):
+    command.add_argument("model", help="a file that model.save('name.keras') wrote; no code in it is run")
+    command.add_argument("--dataset", default="digits", help="data set, as for load_data (default: digits, embedded)")
+    command.add_argument(
+        "--region",
+        default="background",
+        help="where it is attacked: background, foreground, full (default: background)",
+    )
+    command.add_argument(
+        "--mask",
+        help="how the background is found: threshold, otsu, border, grabcut, center, saliency, ground_truth, random, "
+        "full (default: the data set's own way)",
+    )
+    command.add_argument("--eps", type=_number, help="budget: 8/255 or 0.03 (default: 0.1 for grey images, else 4/255)")
+    command.add_argument("--steps", type=int, default=40, help="steps of the attack, PGD (default: 40)")
+    command.add_argument("--limit", type=int, default=200, help="how many test images (default: 200)")
+    command.add_argument("--seed", type=int, default=0, help="what everything random follows from (default: 0)")
+    command.add_argument("--out", help="folder for metrics.json with all the numbers (default: none is written)")
+
+
+def _challenge(command):
+    command.add_argument("--out", default="reports/challenge", help="folder (default: reports/challenge)")
+    command.add_argument(
+        "--correlations", nargs="+", type=_number, metavar="C",
+        help="how often the background tells the label in training, each 0 to 1 (default: 0 0.5 0.8 0.9 1)",
+    )  # fmt: skip
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds (default: 0 1 2)")
+    command.add_argument("--eps", type=_number, default=2 / 255, help="budget of LAT and AT (default: 2/255)")
+    command.add_argument("--epochs", type=int, default=10, help="passes over the training images (default: 10)")
+    command.add_argument(
+        "--train-limit", type=int, metavar="N", help="at most that many training images (default: all)"
+    )
+    command.add_argument("--test-limit", type=int, metavar="N", help="at most that many digits to test (default: all)")
+    command.add_argument("--digits", default="digits", help="digits (default, embedded) or mnist")
+    command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
+
+
+def _course(commands):
+    text = "release, check, grade and export the assignments (needs the extra coursework)"
+    steps = commands.add_parser("course", help=text, description=text[0].upper() + text[1:] + ".")
+    steps = steps.add_subparsers(required=True, metavar="step")
+
+    text = "build the students' versions of the assignments"
+    command = _command(steps, "release", text, run="course release")
+    _assignments(command)
+    _folder(command)
+    command.add_argument("--year", type=int, help="what personal numbers follow from, beside the student's id")
+    command.add_argument("--due", metavar="DATE", help="when it is due: '2027-01-31 18:00 UTC'")
+
+    text = "grade reference solutions and untouched releases: full marks, no marks, no solution left"
+    _assignments(_command(steps, "check", text, run="course check"))
+
+    text = "grade a folder of STUDENT/ASSIGNMENT.ipynb and write the feedback"
+    command = _command(steps, "grade", text, run="course grade")
+    command.add_argument("folder", help="the submissions; ASSIGNMENT.timestamp.txt beside one: when it came")
+    _folder(command)
+    command.add_argument("--force", action="store_true", help="grade unchanged submissions anew, too")
+    command.add_argument("--seconds", type=float, help="limit for a submission (default: 1800)")
+    command.add_argument(
+        "--memory", type=float, metavar="GB",
+        help="address space for a submission; 0: no limit, as a GPU needs it (default: 16)",
+    )  # fmt: skip
+
+    command = _command(steps, "export", "write everybody's marks to a CSV file", run="course export")
+    _folder(command)
+    command.add_argument("--to", default="grades.csv", help="the file (default: grades.csv)")
+
+
+def _assignments(command):
+    command.add_argument("assignments", nargs="*", help="default: all (1_background, 2_attack, 3_training, 4_defence)")
+
+
+def _folder(command):
+    command.add_argument("--course", default="course", help="the course's folder (default: course)")
+
+
+def _bench(commands):
+    text = "time the kit and its peers side by side (in a clone)"
+    if not BENCH.is_file():  # no option is one then: whatever is asked, the answer is what is missing
+        command = commands.add_parser("bench", help=text, prefix_chars="+", add_help=False)
+        command.add_argument("anything", nargs="*")
+        command.set_defaults(run="bench")
+        return
+    sys.path.insert(0, str(BENCH.parent))  # where the contestants' processes find it, too
+    import bench
+
+    bench.add_arguments(_command(commands, "bench", text))
+
+
+def _number(text):
+    try:
+        return float(fractions.Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 8/255 or 0.03") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
