@@ -11,21 +11,14 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many workers as cores: more threads would only wait
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+import hypothesis_profiles  # noqa: F401 (loads one)
 import keras
 import numpy as np
 import pytest
-from hypothesis import settings
 from once import once
 
 import locadv_tf as la
-from examples import QUICK
-
-# derandomize: CI and a laptop see the same cases. A first call compiles, so no deadline makes sense.
-settings.register_profile("ci", deadline=None, derandomize=True, database=None, max_examples=25)
-settings.register_profile("quick", settings.get_profile("ci"), max_examples=QUICK)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 import locadv_tf as la
-from examples import examples
 from locadv_tf.attacks import balls, loop, losses
 from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.losses import respond_with_gradient

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
-from examples import examples
 from locadv_tf.data import sources
 from locadv_tf.data.composite import MARGIN, SIDE, TEXTURES, Composite, composite, place, textures
 

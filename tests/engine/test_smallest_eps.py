@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 import locadv_tf as la
-from examples import examples
 from locadv_tf.engine import stream
 
 
