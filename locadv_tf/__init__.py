@@ -39,6 +39,7 @@ from locadv_tf.models import colour_cnn, small_cnn
 
 # Reports
 from locadv_tf.reports import claims
+from locadv_tf.reports.experiment import experiment
 from locadv_tf.reports.metrics import versions, write_metrics
 from locadv_tf.reports.tables import claims_table, results_table, verdicts_table
 from locadv_tf.startup import describe_device, grow_gpu_memory
@@ -91,6 +92,7 @@ __all__ = [
     "challenge",
     "verdicts",
     # Reports
+    "experiment",
     "results_table",
     "claims_table",
     "verdicts_table",
