@@ -1,1 +1,5 @@
-"""Localized adversarial training, and how the kit trains every classifier."""
+"""The other half of the method: training on natural and background-adversarial images together.
+
+Read `localized.py` first (`train_step` mixes the two kinds of images), then `recipes.py` (the trainings that are
+compared). `overfitting.py` watches trainings with one attack step.
+"""

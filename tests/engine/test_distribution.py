@@ -41,14 +41,14 @@ import json
 import locadv_tf as la
 import numpy as np
 import tensorflow as tf
-from locadv_tf import engine
+from locadv_tf.engine import stream
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 data = la.load_data("digits", "test[:150]")
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
-attack, used, run = la.PGD(eps=0.1, steps=4, restarts=2), set(), engine._run
+attack, used, run = la.PGD(eps=0.1, steps=4, restarts=2), set(), stream._run
 
 
 def watched(model, *rest):
@@ -57,9 +57,9 @@ def watched(model, *rest):
         yield finished
 
 
-engine._run, told = watched, {"runs": [], "used": []}
+stream._run, told = watched, {"runs": [], "used": []}
 for names in ([None], ["CPU:0", "CPU:1"], ["CPU:0", "CPU:1"]):
-    engine.devices = lambda: names
+    stream.devices = lambda: names
     used.clear()
     result = la.run_attack(model, data, attack, stop="worst", batch_size=16)
     rows = la.evaluate(model, data, {"PGD": attack}, regions=["full"], batch_size=16)

@@ -520,10 +520,10 @@ def test_an_interrupted_run_hands_over_what_it_finished(keep_images, model, data
 
     whole = la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16)
     x, y, mask = data
-    stream = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y))
+    dataset = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y))
     monkeypatch.setattr(stream, "batches", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
-        la.run_attack(model, stream, ATTACKS[1], keep_images=keep_images, batch_size=16)
+        la.run_attack(model, dataset, ATTACKS[1], keep_images=keep_images, batch_size=16)
     partial = caught.value.partial
     assert 16 < len(partial) < N and (np.diff(partial.index) > 0).all()
     np.testing.assert_array_equal(partial.fooled, whole.fooled[partial.index])
@@ -594,9 +594,9 @@ def test_bad_images_late_in_an_array_stop_it_before_any_work_and_in_a_stream_kee
     with pytest.raises(ValueError, match="NaN") as raised:
         la.run_attack(natural_model, (x, y, mask), attack, batch_size=8)
     assert len(raised.value.partial) == 0
-    stream = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y))
+    dataset = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y))
     with pytest.raises(ValueError, match="NaN") as raised:
-        la.run_attack(natural_model, stream, attack, batch_size=8)
+        la.run_attack(natural_model, dataset, attack, batch_size=8)
     assert 0 < len(raised.value.partial) < 40
 
 
