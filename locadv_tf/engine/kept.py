@@ -1,6 +1,6 @@
 """What is compiled for a model lives on the model and goes with it: no cache keeps a model alive."""
 
-_NAME = "_locadv_kept"
+_NAME = "__locadv_kept__"  # Keras saves what other attributes hold
 
 
 def kept_on(model, key, make):

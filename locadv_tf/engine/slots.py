@@ -83,10 +83,10 @@ class Slots:
         self.active[where] = self.fooled[where] = False
         return jobs
 
-    def shrink(self):
-        """Half as many slots, as often as the images fit."""
+    def shrink(self, more):
+        """Half as many slots, as often as the images and `more` that wait fit into them."""
         size = len(self.active)
-        while size > 1 and self.active.sum() <= size // 2:
+        while size > 1 and self.active.sum() + more <= size // 2:
             size //= 2
         if size == len(self.active):
             return

@@ -176,10 +176,12 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
                 yield _take(jobs, done)
             waiting = _join(waiting, _take(jobs, ~done) | {"run": np.zeros(np.sum(~done), np.int32)})
 
-        if _size(waiting) and not on_the_way():  # a number of slots for all that is to come
+        if _size(waiting) and slots is None:
             shape, size = waiting["image"].shape[1:], min(batch_size, _size(waiting))
             compiled = compiled_attack(model, attack, shape, stop)
             slots = Slots(compiled, attack, seed=seed, first=first, stop=stop, size=size)
+        if slots is not None and not (more or on_gpu()):
+            slots.shrink(_size(waiting) + _size(reached))
         # Coming and going cost a few milliseconds, for one image as for many.
         few = max(1, batch_size // 16)
         if _size(waiting) and slots.free >= min(few, _size(waiting)):
@@ -196,8 +198,6 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
                 if (done := jobs["best"].fooled & (stop == "fooled")).any():
                     yield _take(jobs, done)
                 reached = _join(reached, _take(jobs, ~done))
-                if on_the_way() and not (more or _size(waiting) or on_gpu()):
-                    slots.shrink()
 
         # The points behind the last step need a verdict but no gradient: they are judged together.
         if _size(reached) >= batch_size or (_size(reached) and not on_the_way() and not _size(waiting)):
