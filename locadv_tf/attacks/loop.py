@@ -103,7 +103,9 @@ def _climb(method, model, task, run, best):
         (s,) = tf.while_loop(
             lambda s: s.k < method.steps, lambda s: (advance(method, model, task, s, keep=method.keep),), (s,)
         )
-    return s.best._replace(image=s.x) if method.keep == "last" else judge(model, task, s.x, s.best)
+    if method.keep == "last":
+        return s.best._replace(image=s.x)
+    return judge(model, task, s.x, s.best, samples=method.samples)
 
 
 def begin(method, model, task, run, best, *, k=0.0, clipped=()):
@@ -144,14 +146,15 @@ def take_step(method, task, s, seen, *, keep="best", stop="worst"):
 
 
 def look(method, model, task, s):
-    """What the model says at the present point, a `losses.Response`."""
+    """What the model says at the present point, a `losses.Response`: the mean of `method.samples` looks."""
     ask = losses.respond_with_gradient if method.uses_gradient else losses.respond
-    return ask(model, s.x, task.label, task.target, climb=method.loss, aim=method.aim(s))
+    options = {"climb": method.loss, "aim": method.aim(s)}
+    return losses.mean([ask(model, s.x, task.label, task.target, **options) for _ in range(method.samples)])
 
 
-def judge(model, task, x, best):
+def judge(model, task, x, best, *, samples=1):
     """The best `Point`, the last one included, which has had no look yet."""
-    return better(best, x, losses.respond(model, x, task.label, task.target))
+    return better(best, x, losses.mean([losses.respond(model, x, task.label, task.target) for _ in range(samples)]))
 
 
 def better(best, x, seen, eligible=True):

@@ -15,7 +15,7 @@ from locadv_tf.attacks.loop import Task
 from locadv_tf.engine.kept import kept_on
 
 ON_DEVICE = ("image", "label", "allowed", "eps")  # of a job, what its steps need
-ON_HOST = (*ON_DEVICE, "index", "natural_loss", "natural_correct", "evaluations", "queries", "run")
+ON_HOST = (*ON_DEVICE, "index", "natural_loss", "natural_correct", "steps", "evaluations", "queries", "run")
 
 
 class Slots:
@@ -79,7 +79,8 @@ class Slots:
         out = self.compiled.leave(self.state[1], where)
         jobs = tf.nest.map_structure(lambda part: part.numpy(), out) | {k: v[where] for k, v in self.host.items()}
         counter = "evaluations" if self.attack.uses_gradient else "queries"
-        jobs[counter] = jobs[counter] + self.k[where]
+        jobs["steps"] = jobs["steps"] + self.k[where]
+        jobs[counter] = jobs[counter] + self.k[where] * self.attack.samples
         self.active[where] = self.fooled[where] = False
         return jobs
 
@@ -113,19 +114,19 @@ class CompiledAttack(NamedTuple):
     take: object
 
 
-def compiled_model(model, shape):
+def compiled_model(model, shape, samples=1):
     """The `CompiledModel` for images of a shape: it follows the model's weights, and no other change of it."""
 
     def make():
         def judge(x, label):
-            return losses.respond(model, x, label)._replace(gradient=())
+            return losses.mean([losses.respond(model, x, label) for _ in range(samples)])._replace(gradient=())
 
         def logits(x):
             return model(x, training=False)
 
-        return CompiledModel(_traced_once(judge), _traced_once(logits))
+        return CompiledModel(traced_once(judge), traced_once(logits))
 
-    return kept_on(model, ("model", shape), make)
+    return kept_on(model, ("model", shape, samples), make)
 
 
 def compiled_attack(model, attack, shape, stop):
@@ -154,7 +155,7 @@ def compiled_attack(model, attack, shape, stop):
         def leave(s, rows):
             return _gather({"best": s.best, "clipped": s.clipped, "x": s.x}, rows)
 
-        return CompiledAttack(*map(_traced_once, (begin, enter, advance, leave, _gather)))
+        return CompiledAttack(*map(traced_once, (begin, enter, advance, leave, _gather)))
 
     return kept_on(model, (structure, shape, stop), make)
 
@@ -167,7 +168,7 @@ def _gather(parts, rows):
     return tf.nest.map_structure(lambda values: tf.gather(values, rows), parts)
 
 
-def _traced_once(function):
+def traced_once(function):
     """Compiles for whatever the first call brings, with any number of images."""
     compiled, traced = tf.function(function, autograph=False), []
 

@@ -75,7 +75,8 @@ def run_attack(
 ):
     """Attacks a whole data set.
 
-    The model should be deterministic: of one that tosses coins the attack keeps the luckiest draw.
+    The model should be deterministic. Of a nondeterministic one the attack keeps the luckiest draw; `PGD(samples=)`
+    takes the mean of several.
 
     Args:
         model: a Keras model that maps float32 images in [0, 1] to logits.
@@ -129,7 +130,8 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
     Yields:
         A dictionary of NumPy arrays with one entry per finished image: `index` (its position in the input), `image`,
         `label`, `allowed`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
-        `clipped` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
+        `steps`, `clipped` (the sum over its steps of the share of pixels that were clipped), `evaluations` and
+        `queries`.
     """
     check_attack(attack)
     validation.seed(seed)
@@ -201,7 +203,7 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
 
         # The points behind the last step need a verdict but no gradient: they are judged together.
         if _size(reached) >= batch_size or (_size(reached) and not on_the_way() and not _size(waiting)):
-            _judge(model, reached)
+            _judge(model, reached, attack.samples)
             done = (reached["run"] + 1 == attack.runs) | (reached["best"].fooled & (stop == "fooled"))
             if done.any():
                 yield _take(reached, done)
@@ -214,10 +216,10 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
 # What happens to jobs: dictionaries of arrays with an entry per image.
 
 
-def _judge(model, jobs):
+def _judge(model, jobs, samples):
     """The verdict on the jobs' last points, in place; the points are let go."""
     x = jobs.pop("x")
-    best = better(jobs["best"], x, compiled_model(model, x.shape[1:]).judge(x, jobs["label"]))
+    best = better(jobs["best"], x, compiled_model(model, x.shape[1:], samples).judge(x, jobs["label"]))
     jobs["best"] = tf.nest.map_structure(np.asarray, best)
 
 
@@ -253,20 +255,19 @@ def _fresh(model, image):
 
 # The way in and the way out.
 
-_REST = ("index", "natural_loss", "natural_correct", "evaluations", "queries", "run")
 _PASSED_ON = ("index", "image", "label", "allowed", "natural_loss", "natural_correct", "clipped")
-_PASSED_ON += ("evaluations", "queries")
+_PASSED_ON += ("steps", "evaluations", "queries")
 # What a result is made of: a number per image. Images, masks and points are let go.
 _KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "clipped"}
-_KEPT |= {"evaluations", "queries"}
+_KEPT |= {"steps", "evaluations", "queries"}
 
 
 def _arrivals(model, data, attack, region, batch_size, eps):
     """New jobs, a batch at a time, with their natural verdict; a natural error is also their best point so far."""
     first = 0
-    for image, label, may_change in _checked_chunks(model, data, attack, batch_size, region):
+    for image, label, may_change in checked_batches(model, data, attack, batch_size, region):
         n = len(image)
-        seen = compiled_model(model, image.shape[1:]).judge(image, label)
+        seen = compiled_model(model, image.shape[1:], attack.samples).judge(image, label)
         loss, fooled = seen.loss.numpy(), seen.fooled.numpy()
         budget = np.float32(eps[first : first + n] if np.ndim(eps) else np.full(n, eps))
         worst = np.where(fooled | (budget == 0), loss, np.float32(-np.inf))
@@ -280,13 +281,14 @@ def _arrivals(model, data, attack, region, batch_size, eps):
             "natural_correct": ~fooled,
             "best": Point(image, worst, fooled, np.zeros(n, bool)),
             "clipped": np.zeros(n, np.float32),
+            "steps": np.zeros(n, np.int64),
             "evaluations": np.zeros(n, np.int64),
             "queries": np.zeros(n, np.int64),
         }
         first += n
 
 
-def _checked_chunks(model, data, attack, batch_size, region):
+def checked_batches(model, data, attack, batch_size, region):
     """The data as NumPy `(image, label, allowed)`, a batch at a time, checked."""
     num_classes = None
 
@@ -320,7 +322,7 @@ def _result(finished, keep_images):
     jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0]}
     jobs = _take(jobs, np.argsort(jobs["index"]))
     with np.errstate(invalid="ignore"):  # 0 / 0 where an image took no step
-        clipped = jobs["clipped"] / (jobs["evaluations"] + jobs["queries"])
+        clipped = jobs["clipped"] / jobs["steps"]
     return AttackResult(
         index=jobs["index"],
         images=jobs.get("best_image"),

@@ -91,7 +91,7 @@ class LocalizedAdversarialTraining(keras.Model):
     @property
     def passes_per_image(self):
         """Forward and backward passes per image and epoch; natural training takes 1."""
-        return 1 + self.share * self.attack.steps * self.attack.runs
+        return 1 + self.share * self.attack.steps * self.attack.runs * self.attack.samples
 
     def compile(self, optimizer="adam", loss=None, **kwargs):
         """`keras.Model.compile`, which the classifier's logits must not enter as probabilities.
