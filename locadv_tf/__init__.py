@@ -17,6 +17,7 @@ from locadv_tf import evaluation, plotting, validation, verdicts
 from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.apgd import APGD
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
+from locadv_tf.attacks.fmn import FMN
 from locadv_tf.attacks.pgd import FGSM, PGD, RandomNoise
 from locadv_tf.attacks.regions import region_mask
 from locadv_tf.attacks.square import Square
@@ -58,6 +59,7 @@ __all__ = [
     "APGD",
     "Square",
     "LocalizedAutoAttack",
+    "FMN",
     "RandomNoise",
     "region_mask",
     "LocalizedAdversarialTraining",

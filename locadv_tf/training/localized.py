@@ -216,7 +216,7 @@ def passes_per_image(attack, share):
         >>> passes_per_image(PGD(eps=0.1, steps=5), share=0.5)
         3.5
     """
-    return 1 + share * attack.steps * attack.runs
+    return 1 + share * attack.steps * attack.runs * attack.samples
 
 
 def _takes_logits(loss):
