@@ -9,7 +9,8 @@ import nbformat
 import pytest
 import yaml
 
-from locadv_tf.reports import notebooks, report
+from locadv_tf.reports import notebooks, report, schema
+from locadv_tf.training.recipes import TRAININGS
 from locadv_tf.verdicts import checklist
 
 # The checks that must be among those which fail on each mistake of notebook 05: the ones that name its cause.
@@ -109,7 +110,9 @@ def check_run(folder, stem):
     noise = "".join(output.text for output in outputs if output.get("name") == "stderr")
     assert not noise, f"on stderr, which a student sees in red: {noise[:500]}"
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert set(metrics) == {"parameters", "results", "versions", "device", "finished", "wall_seconds"}
+    assert set(metrics) == {
+        "schema", "version", "parameters", "results", "versions", "device", "finished", "wall_seconds",
+    }  # fmt: skip
     assert metrics["device"].startswith(("CPU", "GPU")) and metrics["results"]
     return metrics
 
@@ -146,8 +149,10 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
     path = report.report(dataset=dataset, profile="smoke", seed=1, out=tmp_path, parameters=parameters)
     metrics = check_run(tmp_path, "report")
     assert metrics["parameters"] | parameters | {"dataset": dataset, "seed": 1} == metrics["parameters"]
+    assert schema.is_current(metrics)
     results = metrics["results"]
     models = set(metrics["parameters"]["trainings"])
+    assert models == (set(parameters["trainings"]) if parameters else set(TRAININGS))
     assert {row["model"] for row in results["rows"]} == models
     assert {row["model"] for row in results["challenge"]} == (models if dataset == "composite" else set())
     assert {row["condition"] for row in results["rows"]} == {"natural", "noise", "foreground", "background", "full"}

@@ -128,7 +128,7 @@ def measure(model, data, attack, *, region="background", seed=0, stop="worst", b
 
 def _measure_jobs(jobs, stop):
     image, x = jobs["image"], jobs["best_image"]
-    change, steps = np.abs(x - image), jobs["evaluations"] + jobs["queries"]
+    change, steps = np.abs(x - image), jobs["steps"]
     area = jobs["allowed"].sum(axis=(1, 2, 3)) * image.shape[-1]
     return Measurement(
         correct=~jobs["best_fooled"],
