@@ -6,6 +6,10 @@
 import functools
 import os
 import pathlib
+import re
+import shlex
+import subprocess
+import sys
 
 # Read when TensorFlow is imported: before the imports below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -19,6 +23,7 @@ import pytest
 from once import once
 
 import locadv_tf as la
+from locadv_tf.reports import notebooks
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -102,6 +107,27 @@ def _trained(train, share, path):
     model = untrained()
     model.set_weights(load(once(path, train_and_save)))
     return model
+
+
+@pytest.fixture(scope="session")
+def papermill_command():
+    """The command with which docs/students.md runs a lesson on the smoke profile, as words."""
+    page = pathlib.Path(__file__).resolve().parents[1] / "docs" / "students.md"
+    (command,) = re.findall(r"^papermill .*", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return shlex.split(command)
+
+
+@pytest.fixture(scope="session")
+def papermill_run(papermill_command, shared_dir):
+    """The folder with what that command leaves: run once, as it stands there, but for the folder."""
+
+    def run(folder):
+        papermill = pathlib.Path(sys.executable).with_name("papermill")
+        words = [*papermill_command[1:2], folder / papermill_command[2], *papermill_command[3:]]
+        words += ["-p", "output_dir", str(folder)]
+        subprocess.run([papermill, *words], cwd=notebooks.NOTEBOOKS, check=True, capture_output=True)
+
+    return once(shared_dir / "papermill", run)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,6 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") 
 settings.load_profile(PROFILE)
 
 
-def examples(n):
-    """`@settings(max_examples=examples(60))`: 60 in CI."""
-    return n if PROFILE == "ci" else min(n, QUICK)
+def examples(n, quick=QUICK):
+    """`@settings(max_examples=examples(60))`: 60 in CI, else `quick`."""
+    return n if PROFILE == "ci" else min(n, quick)

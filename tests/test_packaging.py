@@ -67,8 +67,8 @@ def test_no_registry_host_and_no_path_of_a_machine_is_committed():
 
 
 def test_ci_calls_what_tests():
-    lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert [line for line in lines if line.startswith("make")] == ["make test", "make test-wheel", "make test-course"]
+    called = re.findall(r"^ *make (test[\w-]*)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert sorted(called) == sorted(re.findall(r"^(test[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_a_wheel_has_every_package_and_every_file_of_the_lessons():

@@ -59,13 +59,14 @@ def test_every_command_is_of_a_kind_that_is_tried_below():
     assert [command for command in COMMANDS if not command.startswith(tried)] == []
 
 
-@pytest.mark.parametrize("target", ["report", "test", "test-course", "lab", "lint", "bench", "picture"])
+@pytest.mark.parametrize("target", ["report", "test", "test-slow", "test-course", "lab", "lint", "bench", "picture"])
 def test_make_targets(target):
     ready = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout  # fmt: skip
     expected = {
-        "report": "locadv report", "test": "pytest", "test-course": "pytest tests/grading", "lab": "jupyter lab",
+        "report": "locadv report", "test": "pytest -m 'not slow'", "test-slow": "pytest -m slow",
+        "test-course": "pytest tests/grading", "lab": "jupyter lab",
         "lint": "ruff", "bench": "locadv bench", "picture": "python docs/picture.py",
     }  # fmt: skip
     assert expected[target] in ready
@@ -106,15 +107,10 @@ def test_python_commands_name_programs_that_exist():
     assert "docs/picture.py" in programs
 
 
-def test_papermill_command(tmp_path):
-    """As it stands there, but for the notebook's output, which goes elsewhere."""
-    (command,) = commands("papermill ")
-    words = shlex.split(command)
-    words[2] = str(tmp_path / words[2])
-    words += ["-p", "output_dir", str(tmp_path)]
-    papermill = Path(sys.executable).with_name("papermill")
-    subprocess.run([papermill, *words[1:]], cwd=notebooks.NOTEBOOKS, check=True, capture_output=True)
-    assert (tmp_path / "metrics.json").exists()
+def test_papermill_command(papermill_command, papermill_run):
+    """test_notebooks.py looks at what it leaves, too."""
+    assert [papermill_command] == [shlex.split(command) for command in commands("papermill ")]
+    assert (papermill_run / "metrics.json").exists()
 
 
 def test_conda_and_jupyter_name_files_that_exist():
