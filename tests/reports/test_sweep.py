@@ -245,6 +245,7 @@ def test_workers_must_see_the_same_files(tmp_path, ran):
 TINY = {"train_limit": 64, "test_limit": 8, "epochs": 1, "train_steps": 1, "attack_steps": 1, "eps_multiples": []}
 
 
+@pytest.mark.slow
 def test_a_pool_of_processes(tmp_path):
     """One real cell in a process of its own; it fails fast, and the reason comes back."""
     todo = sweep.cells(tmp_path, datasets=["no_such_set"], seeds=[0], profile="smoke")

@@ -494,7 +494,7 @@ class TestPlanted:
     @pytest.mark.parametrize("loss", ["margin", "dlr"])
     @pytest.mark.parametrize("kind", [la.PGD, functools.partial(la.APGD, targets=2)])
     def test_every_loss_sees_it(self, kind, loss, lat_model, sample):
-        image, _, background = (part[:4] for part in sample)
+        image, _, background = (part[: examples(4, quick=2)] for part in sample)
         model, _, _ = plant(lat_model, image, background.astype(bool), eps=EPS, norm="linf", seed=0)
         assert all(planted_found(kind(eps=EPS, steps=10, loss=loss), model, image, background))
 
