@@ -5,7 +5,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from locadv_tf.attacks.pgd import PGD, RandomNoise, check_attack
+from locadv_tf.attacks.attack import check_attack
+from locadv_tf.attacks.pgd import PGD, RandomNoise
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.masks import random
 from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining, passes_per_image
