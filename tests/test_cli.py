@@ -90,7 +90,7 @@ TRAININGS = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))[
         ("course check", "assignments", [f"({', '.join(release.assignments())})"]),
         ("course release", "assignments", [f"({', '.join(release.assignments())})"]),
         ("report", "profile", notebooks.PROFILES),
-        ("sweep", "trainings", [f"'{name}'" if "," in name else f" {name}" for name in TRAININGS]),
+        ("sweep", "trainings", [f"'{name}'" if " " in name else f" {name}" for name in TRAININGS]),
     ],
 )
 def test_help_tells_what_the_modules_hold(command, option, told):
@@ -153,7 +153,7 @@ def test_lessons_are_copied_and_nothing_is_overwritten(capsys, tmp_path, monkeyp
         (["course", "check", "5_party"], "assignment='5_party' is unknown"),
         (["course", "release", "--year", "0"], "year=0"),
         (["course", "grade", "submissions"], "course holds no released assignment"),
-        (["course", "export", "--course", "nowhere"], "gradebook.db is not there"),
+        (["course", "export", "--course", "nowhere"], "gradebook.db does not exist"),
         (["check", "nowhere.keras", "--limit", "2"], "'nowhere.keras' is no file"),
     ],
 )

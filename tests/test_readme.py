@@ -89,7 +89,7 @@ def test_locadv_commands_parse_and_their_parameters_exist(command):
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"`(locadv \w[^`…]*)`", TEXT))))
 def test_locadv_commands_in_the_text_exist(command):
     with pytest.raises(SystemExit) as left:
-        cli.parser().parse_args([*shlex.split(command)[1:], "--help"])
+        locadv.parser().parse_args([*shlex.split(command)[1:], "--help"])
     assert left.value.code == 0
 
 
@@ -97,7 +97,7 @@ def test_locadv_commands_in_the_text_exist(command):
 def test_commands_that_isolate_end_in_one_that_parses(command):
     words = shlex.split(command)
     (at,) = (i for i, word in enumerate(words) if Path(word).name == "locadv")
-    assert cli.parser().parse_args(words[at + 1 :]).folder == "submissions"
+    assert locadv.parser().parse_args(words[at + 1 :]).folder == "submissions"
 
 
 def test_python_commands_name_programs_that_exist():

@@ -10,17 +10,6 @@ HARD = re.compile(
     r"|\blean(s|ing)? on\b|\bhangs? on\b",
     re.IGNORECASE,
 )
-# Other helpers rewrite these now. Delete a line as soon as it has no hits any more.
-LATER = {
-    "README.md",
-    "docs/instructors.md",
-    "docs/results.md",
-    "locadv_tf/cli.py",
-    "locadv_tf/engine/devices.py",
-    "locadv_tf/engine/stream.py",
-    "notebooks/04_localized_adversarial_training.ipynb",
-    "notebooks/06_report.ipynb",
-}
 
 
 def files():
@@ -48,9 +37,5 @@ def hits(path):
 
 
 def test_no_hard_phrase():
-    found = [hit for path in files() if path.relative_to(ROOT).as_posix() not in LATER for hit in hits(path)]
+    found = [hit for path in files() for hit in hits(path)]
     assert not found, "\n".join(found)
-
-
-def test_the_list_of_files_to_come_holds_no_file_that_is_done():
-    assert [name for name in sorted(LATER) if not hits(ROOT / name)] == []

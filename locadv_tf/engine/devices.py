@@ -78,7 +78,7 @@ def _clone(model, name):
 
 
 def deal(items, n):
-    """`n` iterators that share `items` out in turn, like cards, whoever asks first: a repeated run deals the same."""
+    """`n` iterators that share `items` out in turn, like cards, in whatever order they ask: each run deals the same."""
     items, hands, lock = iter(items), [deque() for _ in range(n)], threading.Lock()
     turn = 0
 
@@ -139,7 +139,7 @@ def together(streams):
             if not isinstance(ended, StopIteration):
                 error = error or ended
                 stopped.set()
-    finally:  # also where whoever listens has gone away
+    finally:  # also where nobody listens any more
         stopped.set()
         while any(thread.is_alive() for thread in threads):
             with contextlib.suppress(queue.Empty):
