@@ -6,17 +6,22 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test test-course wheel test-wheel bench lint lab clean
+.PHONY: report test test-slow test-course wheel test-wheel bench lint lab picture clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
 
+# Two at a time; HYPOTHESIS_PROFILE=ci tries more cases of each property.
 test: $(READY) lint
-	$(BIN)/python -m pytest --durations=25
+	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist worksteal --durations=25
+
+# What `make test` leaves out: a browser, clusters of processes.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow --durations=5
 
 # Every assignment, handed in rightly and wrongly, through nbgrader: minutes.
 test-course: $(READY)
-	$(BIN)/python -m pytest tests/grading
+	$(BIN)/python -m pytest tests/grading --numprocesses 2 --dist loadgroup --durations=25
 
 # What `pip install` takes: the kit with its lessons. The path is the last line.
 wheel: $(READY)
@@ -39,6 +44,10 @@ lint: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+# The README's picture and the numbers of its caption.
+picture: $(READY)
+	$(BIN)/python docs/picture.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

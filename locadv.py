@@ -86,7 +86,8 @@ def _sweep(command):
     command.add_argument("--out", default="sweeps/sweep", help="the sweep's folder (default: sweeps/sweep)")
     command.add_argument(
         "--trainings", nargs="+", metavar="NAME",
-        help="trainings, a report each: natural, 'natural, equal compute', noise, LAT, AT (default: all in one report)",
+        help="trainings, a report each: natural, 'natural, equal compute', noise, 'random mask', LAT, AT (default: all "
+        "in one report)",
     )  # fmt: skip
     where = command.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, default=1, help="reports at a time on this machine (default: 1)")

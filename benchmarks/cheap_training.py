@@ -120,14 +120,17 @@ class Reused(_Experiment):
         return {"loss": loss}
 
 
-def recipes(classifier, *, eps, images, seed):
+def recipes(classifier, train, *, eps, seed):
     """Every recipe: a function that wraps a new classifier, and its share of natural training's epochs."""
 
-    def lat(attack, share=0.5):
-        return lambda: la.LocalizedAdversarialTraining(classifier(), attack=attack, share=share, seed=seed)
+    def lat(attack, share=0.5, name="LAT"):
+        how = la.recipe(name, train, attack=attack, share=share, seed=seed)
+        how = {argument: how[argument] for argument in ("attack", "region", "share", "seed")}
+        return lambda: la.LocalizedAdversarialTraining(classifier(), **how)
 
+    images = len(train)
     return {
-        "natural": (lat(la.RandomNoise(eps=eps), share=0), 1),
+        "natural": (lat(la.PGD(eps=eps, steps=5, keep="last"), name="natural"), 1),
         "PGD-5": (lat(la.PGD(eps=eps, steps=5, keep="last")), 1),
         "PGD-2": (lat(la.PGD(eps=eps, steps=2, keep="last")), 1),
         "single step": (lat(la.single_step(eps=eps)), 1),
@@ -150,7 +153,7 @@ def build(dataset, seed, setting, names):
 
     numbered = train.enumerate().map(lambda i, element: ({**element[0], "index": i}, element[1])).cache()
     ready = {}
-    for name, (wrap, share) in recipes(classifier, eps=eps, images=images, seed=seed).items():
+    for name, (wrap, share) in recipes(classifier, train, eps=eps, seed=seed).items():
         if name in names:
             model = wrap()
             own_loss = isinstance(model, _Experiment)

@@ -17,6 +17,7 @@ from locadv_tf import evaluation, plotting, validation, verdicts
 from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.apgd import APGD
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
+from locadv_tf.attacks.fmn import FMN
 from locadv_tf.attacks.pgd import FGSM, PGD, RandomNoise
 from locadv_tf.attacks.regions import region_mask
 from locadv_tf.attacks.square import Square
@@ -40,13 +41,14 @@ from locadv_tf.models import colour_cnn, small_cnn
 
 # Reports
 from locadv_tf.reports import claims
+from locadv_tf.reports.experiment import experiment
 from locadv_tf.reports.metrics import versions, write_metrics
 from locadv_tf.reports.tables import claims_table, results_table, verdicts_table
 from locadv_tf.startup import describe_device, grow_gpu_memory
-from locadv_tf.training.localized import LocalizedAdversarialTraining
+from locadv_tf.training.localized import LocalizedAdversarialTraining, passes_per_image
 from locadv_tf.training.overfitting import OverfittingWatch
-from locadv_tf.training.recipes import single_step, train_classifier
-from locadv_tf.units import eps_255
+from locadv_tf.training.recipes import TRAININGS, recipe, single_step, train_classifier
+from locadv_tf.units import default_eps, eps_255
 
 __version__ = "0.2.0"
 
@@ -57,11 +59,15 @@ __all__ = [
     "APGD",
     "Square",
     "LocalizedAutoAttack",
+    "FMN",
     "RandomNoise",
     "region_mask",
     "LocalizedAdversarialTraining",
     "train_classifier",
+    "TRAININGS",
+    "recipe",
     "single_step",
+    "passes_per_image",
     "OverfittingWatch",
     # Data and models
     "load_data",
@@ -89,6 +95,7 @@ __all__ = [
     "challenge",
     "verdicts",
     # Reports
+    "experiment",
     "results_table",
     "claims_table",
     "verdicts_table",
@@ -97,6 +104,7 @@ __all__ = [
     "claims",
     "plotting",
     "eps_255",
+    "default_eps",
     "progress_bar",
     # The parts of an attack, and what bad input is told
     "losses",

@@ -23,6 +23,7 @@ from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, load_classifier, small_cnn
 from locadv_tf.reports import challenge_page, colab, collect, metrics, notebooks, report, sweep
 from locadv_tf.training.recipes import train_classifier
+from locadv_tf.units import default_eps
 from locadv_tf.verdicts import checklist
 
 SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
@@ -108,11 +109,10 @@ def _check(arguments):
     data = to_arrays(load_data(arguments.dataset, "test", limit=arguments.limit, **options))
     shape = data[0].shape[1:]
     model = load_classifier(arguments.model, input_shape=shape)
-    colour = shape[-1] == 3
-    eps = arguments.eps if arguments.eps is not None else (4 / 255 if colour else 0.1)
+    eps = default_eps(data[0]) if arguments.eps is None else arguments.eps
     attack = PGD(eps=eps, steps=arguments.steps)
     region = validation.choice(arguments.region, validation.REGIONS, name="region")
-    surrogate = (colour_cnn if colour else small_cnn)(
+    surrogate = (colour_cnn if shape[-1] == 3 else small_cnn)(
         shape, len(class_names(arguments.dataset)), seed=arguments.seed + 1
     )
     train = load_data(arguments.dataset, "train", limit=SURROGATE_IMAGES, **options)

@@ -1,6 +1,6 @@
 """The small classifiers that the notebooks train: plain Keras models that return logits.
 
-Normalization is their first layer, so that an attack's eps is always in pixel units of [0, 1].
+Normalization is their first layer: an attack's eps is always in pixel units of [0, 1].
 """
 
 import os
@@ -74,17 +74,17 @@ def colour_cnn(input_shape, num_classes, *, seed=0):
 
 
 def load_classifier(path, *, input_shape):
-    """Loads anyone's saved classifier; nothing in the file is run as code or unpickled.
+    """Loads a saved classifier of any origin: no code in the file is run, nothing is unpickled.
 
     Args:
         path: a file that `model.save("name.keras")` wrote.
-        input_shape: `(height, width, channels)` of the images that it will get.
+        input_shape: `(height, width, channels)` of the images for the model.
 
     Returns:
         The Keras model, uncompiled.
 
     Raises:
-        ValueError: if there is no such file, if it is of another format, needs code of its own, takes other images or
+        ValueError: if there is no such file; if it has another format, needs its own code, takes other images or
             returns no logits.
 
     Example:
@@ -99,22 +99,23 @@ def load_classifier(path, *, input_shape):
         raise ValueError(f"{name!r} is no file; expected a classifier that model.save('name.keras') wrote.")
     if not (name.endswith(".keras") and zipfile.is_zipfile(name)):
         raise ValueError(
-            f"{name!r} is not in Keras's own format; load it where it was made, and model.save('name.keras')."
+            f"{name!r} is not in Keras's own format; expected a .keras file. Load the model where it was "
+            "made, and call model.save('name.keras')."
         )
     try:
         model = keras.saving.load_model(name, compile=False, safe_mode=True)
-    except Exception as problem:  # whatever stands in somebody's file
+    except Exception as problem:  # any error is possible with an unknown file
         reason = str(problem).rpartition("Exception encountered: ")[2].partition(". ")[0]
         raise ValueError(
-            f"{name!r} cannot be rebuilt from Keras's own layers: {reason}. Lambda layers hold code, which is not run; "
-            "with layers of your own use la.verdicts.check in Python."
+            f"{name!r} cannot be rebuilt: {reason}; expected Keras's own layers. Lambda layers hold code, "
+            "which is not run. For your own layers, use la.verdicts.check in Python."
         ) from problem
     shape = model.input_shape
     if not (isinstance(shape, tuple) and len(shape) == len(input_shape) + 1):
         raise ValueError(f"{name!r} takes {shape}; expected one input, a batch of images {(None, *input_shape)}.")
     if any(own not in (None, side) for own, side in zip(shape[1:], input_shape, strict=True)):
         raise ValueError(
-            f"{name!r} takes images {shape[1:]}, the data set has {tuple(input_shape)}; expected the same."
+            f"{name!r} takes images {shape[1:]}, the data set has {tuple(input_shape)}; expected equal shapes."
         )
     validation.model_logits(model, model(np.zeros((1, *input_shape), np.float32), training=False))
     return model
@@ -122,10 +123,8 @@ def load_classifier(path, *, input_shape):
 
 def _parts(input_shape, num_classes, seed):
     if len(input_shape) != 3 or any(not isinstance(side, int) or side < 1 for side in input_shape):
-        raise ValueError(
-            f"input_shape must be (height, width, channels), three positive integers; got {input_shape!r}."
-        )
+        raise ValueError(f"input_shape={input_shape!r}; expected (height, width, channels), three positive integers.")
     if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2; got {num_classes!r}.")
-    seeds = iter(range(100 * seed, 100 * seed + 100))  # a seed of its own for each layer
+        raise ValueError(f"num_classes={num_classes!r}; expected at least 2.")
+    seeds = iter(range(100 * seed, 100 * seed + 100))  # a different seed for each layer
     return keras.layers, lambda: keras.initializers.HeNormal(seed=next(seeds))

@@ -1,7 +1,7 @@
-"""What happens first: TensorFlow is imported in silence, and says which device it computes on.
+"""The first step: import TensorFlow without its messages, and say which device it uses.
 
-TensorFlow 2.21 prints some start-up messages whatever `TF_CPP_MIN_LOG_LEVEL` says, since its logging is not set up yet,
-and a notebook shows them in red. Set that variable to 0 or 1 to see them, and why a GPU is not found.
+TensorFlow 2.21 prints some start-up messages for every value of `TF_CPP_MIN_LOG_LEVEL`, because its logging is not set
+up yet, and a notebook shows them in red. Set the variable to 0 or 1 to see them; they say why a GPU is not found.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import platform
 
 
 def import_tensorflow():
-    """Imports TensorFlow and looks for GPUs, in silence; exceptions come through."""
+    """Imports TensorFlow and looks for GPUs, without messages; exceptions are raised as usual."""
     silent = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") >= "2"
     with _without_stderr() if silent else contextlib.nullcontext():
         import tensorflow as tf
@@ -20,7 +20,7 @@ def import_tensorflow():
 
 @contextlib.contextmanager
 def _without_stderr():
-    # The messages come from C++, past sys.stderr, so the file descriptor itself is turned away for the while.
+    # The messages come from C++ and bypass sys.stderr, so the file descriptor itself is redirected meanwhile.
     with open(os.devnull, "w") as nowhere:
         saved = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -32,12 +32,12 @@ def _without_stderr():
 
 
 def grow_gpu_memory():
-    """Lets TensorFlow take a GPU's memory as it needs it, so that two notebooks can share one.
+    """Lets TensorFlow take GPU memory only when it needs it, so that two notebooks can share a GPU.
 
-    Call it before TensorFlow has done anything; once it is running, its memory is taken already and nothing changes.
+    Call it before TensorFlow does any work: a running TensorFlow has taken its memory, and nothing changes.
 
     Returns:
-        The names of the GPUs, an empty list on a machine without one.
+        The names of the GPUs, an empty list if there are none.
 
     Example:
         >>> gpus = grow_gpu_memory()
@@ -48,13 +48,13 @@ def grow_gpu_memory():
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # TensorFlow is already running: too late, and no reason to stop
+        except RuntimeError:  # TensorFlow is already running: too late, but no reason to stop
             break
     return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
 
 
 def describe_device():
-    """One line that says what TensorFlow computes on.
+    """One line that says which device TensorFlow uses.
 
     Example:
         >>> describe_device().startswith(("CPU", "GPU"))

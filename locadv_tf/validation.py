@@ -1,7 +1,7 @@
-"""Bad input gets a clear `ValueError` before any work is done: what was passed, what was expected, how to mend it.
+"""Bad input gets a clear `ValueError` before any work: what was passed, what was expected, what to do.
 
-Shapes and dtypes are always checked; values only where they are concrete (eager tensors and arrays), so that
-nothing here slows a compiled training step down.
+Shapes and dtypes are always checked. Values are checked only if they are concrete (eager tensors and arrays), so these
+checks do not slow down a compiled training step.
 """
 
 import math
@@ -19,10 +19,10 @@ def images(x, *, name="image"):
 
     Args:
         x: float32 `(N, H, W, C)` in [0, 1], a tensor or an array.
-        name: what the message calls it.
+        name: its name in the message.
 
     Raises:
-        ValueError: for another rank or dtype, values outside [0, 1] (0-255, say), NaN, or channels first (NCHW).
+        ValueError: for another rank or dtype, values outside [0, 1] (such as 0-255), NaN, or channels first (NCHW).
 
     Example:
         >>> images(np.full((2, 8, 8, 1), 7, "uint8"))
@@ -52,10 +52,8 @@ def images(x, *, name="image"):
         if not np.isfinite([low, high]).all():
             raise ValueError(f"{name} holds NaN or infinite values; expected finite values in [0, 1].")
         if low < 0 or high > 1:
-            mend = (
-                f"Divide by 255: {name} / 255." if low >= 0 and high > 2 else "Move the normalization into the model."
-            )
-            raise ValueError(f"{name} has values from {low:g} to {high:g}; expected [0, 1]. {mend}")
+            fix = f"Divide by 255: {name} / 255." if low >= 0 and high > 2 else "Move the normalization into the model."
+            raise ValueError(f"{name} has values from {low:g} to {high:g}; expected [0, 1]. {fix}")
     return x
 
 
@@ -64,8 +62,8 @@ def masks(mask, image, *, name="mask"):
 
     Args:
         mask: bool, integer or float `(N, H, W, 1)`, 1 where the attack may change the pixel, 0 where it may not.
-        image: the images that it belongs to, `(N, H, W, C)`.
-        name: what the message calls it.
+        image: the mask's images, `(N, H, W, C)`.
+        name: its name in the message.
 
     Raises:
         ValueError: for another shape, or values other than 0 and 1.
@@ -74,7 +72,7 @@ def masks(mask, image, *, name="mask"):
         >>> masks(np.full((2, 8, 8, 1), 0.5, "float32"), np.zeros((2, 8, 8, 3), "float32"))
         Traceback (most recent call last):
         ...
-        ValueError: mask has values other than 0 and 1 (0.5, say); expected 1 where the attack may change the pixel \
+        ValueError: mask has values other than 0 and 1 (like 0.5); expected 1 where the attack may change the pixel \
 and 0 where it may not. Threshold it first.
     """
     expected = (*tuple(image.shape)[:3], 1)
@@ -88,7 +86,7 @@ and 0 where it may not. Threshold it first.
         odd = values[(values != 0) & (values != 1)]
         if odd.size:
             raise ValueError(
-                f"{name} has values other than 0 and 1 ({float(odd.flat[0]):g}, say); expected 1 where the attack may "
+                f"{name} has values other than 0 and 1 (like {float(odd.flat[0]):g}); expected 1 where the attack may "
                 "change the pixel and 0 where it may not. Threshold it first."
             )
     return mask
@@ -99,9 +97,9 @@ def labels(y, image, *, num_classes=None, name="label"):
 
     Args:
         y: integer classes `(N,)`, any integer dtype, in [0, `num_classes`).
-        image: the images that they belong to, `(N, H, W, C)`.
+        image: the labels' images, `(N, H, W, C)`.
         num_classes: how many classes the model has, or None if unknown.
-        name: what the message calls them.
+        name: their name in the message.
 
     Raises:
         ValueError: for one-hot or floating labels, another length, or a class out of range.
@@ -122,7 +120,7 @@ Use tf.argmax(label, axis=-1).
     if len(shape) != 1 or (None not in (shape[0], image.shape[0]) and shape[0] != image.shape[0]):
         raise ValueError(f"{name} has shape {shape}; expected (N,) with N = {image.shape[0]} images.")
     if not tf.as_dtype(y.dtype).is_integer:
-        raise ValueError(f"{name} has dtype {tf.as_dtype(y.dtype).name}; expected integer classes, int64 say.")
+        raise ValueError(f"{name} has dtype {tf.as_dtype(y.dtype).name}; expected integer classes, such as int64.")
     if (values := _concrete(y)) is not None and values.size:
         low, high = int(values.min()), int(values.max())
         if low < 0 or (num_classes is not None and high >= num_classes):
@@ -137,20 +135,20 @@ def model_logits(model, logits):
     """Checks what a model returned: float logits `(N, classes)`, at least two classes, and no softmax at the end.
 
     Args:
-        model: the Keras model, whose last layer is looked at.
-        logits: what it returned for some images, `(N, classes)`; its values are looked at if they are concrete.
+        model: the Keras model; its last layer is checked.
+        logits: what it returned for some images, `(N, classes)`; the values are checked if they are concrete.
 
     Returns:
         The number of classes.
 
     Raises:
-        ValueError: for another shape, or a model that ends in softmax (its gradients vanish where it is sure).
+        ValueError: for another shape, or a model that ends in softmax (where it is sure, its gradients vanish).
     """
     shape = tuple(getattr(logits, "shape", ()))
     if len(shape) != 2 or shape[1] is None or shape[1] < 2:
         raise ValueError(
             f"the model returns shape {shape}; expected logits (N, classes) with at least two classes "
-            "(give a two-class model two outputs)."
+            "(a two-class model needs two outputs)."
         )
     values = _concrete(logits)
     sums_to_one = (
@@ -168,7 +166,7 @@ def fraction(value, *, name, low=0.0, high=1.0):
     """Checks a plain number in [low, high] and returns it as a float.
 
     Raises:
-        ValueError: if it is no number, not finite or out of range.
+        ValueError: if it is not a number, not finite or out of range.
 
     Example:
         >>> fraction(8, name="eps")
@@ -190,7 +188,7 @@ def count(value, *, name, low=1):
     """Checks a whole number of at least `low` and returns it as an int.
 
     Raises:
-        ValueError: if it is no whole number or too small.
+        ValueError: if it is not a whole number, or too small.
 
     Example:
         >>> count(0, name="steps")
@@ -206,7 +204,7 @@ def count(value, *, name, low=1):
 def seed(value):
     """Checks a seed, a whole number from 0 to 2**32 − 1 or an integer tensor, and returns it.
 
-    Random numbers follow from 32 bits (randomness.py): a larger seed would quietly repeat what a smaller one gives.
+    A seed has 32 bits (randomness.py): a larger one would silently repeat the numbers of a smaller one.
 
     Raises:
         ValueError: for anything else.
@@ -229,7 +227,7 @@ def choice(value, options, *, name):
     """Checks that a value is one of the options and returns it.
 
     Raises:
-        ValueError: that lists the options.
+        ValueError: for any other value; it lists the options.
 
     Example:
         >>> choice("backgruond", REGIONS, name="region")
@@ -243,7 +241,7 @@ def choice(value, options, *, name):
 
 
 def _concrete(x):
-    """The values of an array or an eager tensor; None for a symbolic one."""
+    """The values of an array or an eager tensor; None for a symbolic tensor."""
     if isinstance(x, np.ndarray):
         return x
     return x.numpy() if tf.is_tensor(x) and tf.executing_eagerly() and hasattr(x, "numpy") else None

@@ -1,21 +1,29 @@
-"""What all tests share: data, trained and tiny models, and a session that repeats itself and leaves no traces."""
+"""What all tests share: data, trained and tiny models, and a session that repeats itself and leaves no traces.
+
+`pytest -n 2` runs them in two workers, each with its own fixtures; what takes long to make is made by one of them.
+"""
 
 import functools
 import os
 import pathlib
+import re
+import shlex
+import subprocess
+import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported: before the imports below
+# Read when TensorFlow is imported: before the imports below.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many workers as cores: more threads would only wait
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
+import hypothesis_profiles  # noqa: F401 (loads one)
 import keras
 import numpy as np
 import pytest
-from hypothesis import settings
+from once import once
 
 import locadv_tf as la
-
-# derandomize: CI and a laptop see the same cases. A first call compiles, so no deadline makes sense.
-settings.register_profile("locadv", deadline=None, derandomize=True, database=None, max_examples=25)
-settings.load_profile("locadv")
+from locadv_tf.reports import notebooks
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,23 +65,69 @@ def digits_test():
 
 
 @pytest.fixture(scope="session")
-def natural_model(digits_train):
-    """A `small_cnn` trained on natural digits. Do not train it further: all tests share it."""
-    return _trained(digits_train, share=0.0)
+def shared_dir(tmp_path_factory):
+    """A folder that all workers of this session share."""
+    folder = tmp_path_factory.getbasetemp()  # a worker's is in the session's
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def lat_model(digits_train):
+def natural_model(digits_train, shared_dir):
+    """A `small_cnn` trained on natural digits. Do not train it further: all tests share it."""
+    return _trained(digits_train, share=0.0, path=shared_dir / "natural")
+
+
+@pytest.fixture(scope="session")
+def lat_model(digits_train, shared_dir):
     """The same `small_cnn` after localized adversarial training. Do not train it further: all tests share it."""
-    return _trained(digits_train, share=0.5)
+    return _trained(digits_train, share=0.5, path=shared_dir / "lat")
 
 
-def _trained(train, share):
-    keras.utils.set_random_seed(0)
-    model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
-    attack = la.PGD(eps=0.1, steps=3, keep="last")
-    la.train_classifier(model, train, attack=attack, share=share, epochs=8, batch_size=64)
+def _trained(train, share, path):
+    """The model, trained by whichever worker comes first: its weights are at `path` then, bit for bit."""
+
+    def untrained():
+        keras.utils.set_random_seed(0)
+        return la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+
+    def train_and_save(folder):
+        model, attack = untrained(), la.PGD(eps=0.1, steps=3, keep="last")
+        la.train_classifier(model, train, attack=attack, share=share, epochs=8, batch_size=64)
+        weights = model.get_weights()
+        np.savez(folder / "weights.npz", *weights)
+        for weight, saved in zip(weights, load(folder), strict=True):
+            np.testing.assert_array_equal(weight, saved)
+
+    def load(folder):
+        with np.load(folder / "weights.npz") as saved:
+            return [saved[name] for name in saved.files]
+
+    model = untrained()
+    model.set_weights(load(once(path, train_and_save)))
     return model
+
+
+@pytest.fixture(scope="session")
+def papermill_command():
+    """The command with which docs/students.md runs a lesson on the smoke profile, as words."""
+    page = pathlib.Path(__file__).resolve().parents[1] / "docs" / "students.md"
+    (command,) = re.findall(r"^papermill .*", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return shlex.split(command)
+
+
+@pytest.fixture(scope="session")
+def papermill_run(papermill_command, shared_dir):
+    """The folder with what that command leaves: run once, as it stands there, but for the folder."""
+
+    def run(folder):
+        papermill = pathlib.Path(sys.executable).with_name("papermill")
+        words = [*papermill_command[1:2], folder / papermill_command[2], *papermill_command[3:]]
+        words += ["-p", "output_dir", str(folder)]
+        subprocess.run([papermill, *words], cwd=notebooks.NOTEBOOKS, check=True, capture_output=True)
+
+    return once(shared_dir / "papermill", run)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from locadv_tf import cli, validation
 from locadv_tf.course import grader, release
 from locadv_tf.data import masks
 from locadv_tf.evaluation import challenge
-from locadv_tf.reports import challenge_page, metrics, notebooks
+from locadv_tf.reports import challenge_page, metrics, notebooks, schema
 from locadv_tf.verdicts import checklist
 
 COURSE = [["course", step] for step in ("release", "check", "grade", "export")]
@@ -90,7 +90,7 @@ TRAININGS = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))[
         ("course check", "assignments", [f"({', '.join(release.assignments())})"]),
         ("course release", "assignments", [f"({', '.join(release.assignments())})"]),
         ("report", "profile", notebooks.PROFILES),
-        ("sweep", "trainings", [f"'{name}'" if "," in name else f" {name}" for name in TRAININGS]),
+        ("sweep", "trainings", [f"'{name}'" if " " in name else f" {name}" for name in TRAININGS]),
     ],
 )
 def test_help_tells_what_the_modules_hold(command, option, told):
@@ -153,7 +153,7 @@ def test_lessons_are_copied_and_nothing_is_overwritten(capsys, tmp_path, monkeyp
         (["course", "check", "5_party"], "assignment='5_party' is unknown"),
         (["course", "release", "--year", "0"], "year=0"),
         (["course", "grade", "submissions"], "course holds no released assignment"),
-        (["course", "export", "--course", "nowhere"], "gradebook.db is not there"),
+        (["course", "export", "--course", "nowhere"], "gradebook.db does not exist"),
         (["check", "nowhere.keras", "--limit", "2"], "'nowhere.keras' is no file"),
     ],
 )
@@ -266,12 +266,14 @@ def test_a_scheduler_that_is_not_there_is_one_line(capsys, monkeypatch, tmp_path
 
 
 def test_collect_prints_the_claims_and_the_path(capsys, tmp_path):
-    row = {"condition": "full", "attack": "PGD", "region": "full", "accuracy": 0.5, "asr": 0.1}
+    row = {"condition": "full", "attack": "PGD", "region": "full", "eps": 0.1, "n": 9, "accuracy": 0.5, "asr": 0.1}
     rows = [row | {"model": model, "loss": loss} for model, loss in (("natural", 2.0), ("LAT", 1.0))]
     for seed in (0, 1):
-        parameters = {"dataset": "digits", "train_limit": 10, "epochs": 1, "seed": seed}
-        results = {"eps": 0.1, "rows": rows, "claims": []}
-        metrics.write_metrics(tmp_path / str(seed), parameters=parameters, results=results)
+        parameters = {"dataset": "digits", "train_limit": 10, "epochs": 1, "seed": seed, "eps": None}
+        parameters["trainings"] = ["natural", "LAT"]
+        results = {name: {"array": [], "object": {}, "number": 0.1}[p["type"]] for name, p in schema.RESULTS.items()}
+        results["rows"] = rows
+        metrics.write_metrics(tmp_path / str(seed), parameters=parameters, results=results, kind="report")
     assert locadv.main(["collect", str(tmp_path)]) == 0
     *table, path = capsys.readouterr().out.splitlines()
     assert path == str(tmp_path / "collected.html") and "supported" in "".join(table)

@@ -22,7 +22,10 @@ NOTEBOOK = "02_localized_attacks"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 MISSING = " and ".join(name for name, path in (("Chromium", CHROMIUM), ("chromedriver", DRIVER)) if path is None)
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"JupyterLab in a browser was left out: {MISSING} not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"JupyterLab in a browser was left out: {MISSING} not installed"),
+]
 
 PATIENCE = 240  # seconds: a busy machine takes its time; a healthy one needs a fifth of it
 CELLS = "return window.jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON().cells"

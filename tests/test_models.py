@@ -69,10 +69,10 @@ def test_it_is_saved_as_an_ordinary_keras_model(natural_model, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "classes", "message"),
     [
-        ((28, 28), 10, r"height, width, channels.*got \(28, 28\)"),
+        ((28, 28), 10, r"input_shape=\(28, 28\); expected \(height, width, channels\)"),
         ((28, 28, 0), 10, "three positive integers"),
         ((None, None, 1), 10, "three positive integers"),
-        ((28, 28, 1), 1, "num_classes must be at least 2; got 1"),
+        ((28, 28, 1), 1, "num_classes=1; expected at least 2"),
     ],
 )
 def test_bad_input(build, shape, classes, message):
@@ -108,7 +108,7 @@ class TestLoadClassifier:
         [
             (lambda: sequential(shape=(32, 32, 3)), r"takes images \(32, 32, 3\), the data set has \(28, 28, 1\)"),
             (two_inputs, "expected one input, a batch of images"),
-            (lambda: sequential(Own()), "cannot be rebuilt from Keras's own layers: .*'Own'"),
+            (lambda: sequential(Own()), "cannot be rebuilt: .*'Own'.*; expected Keras's own layers"),
             (lambda: sequential(keras.layers.Lambda(lambda x: x)), "Lambda layers hold code, which is not run"),
             (lambda: sequential(keras.layers.Softmax()), "ends in softmax"),
         ],

@@ -61,14 +61,14 @@ def test_no_registry_host_and_no_path_of_a_machine_is_committed():
     )
     path = re.compile(r"(?<![\w.])/(?:ho" + "me|ro" + "ot|Us" + "ers|wo" + r"rk)/\w")
     for name in committed("."):
-        text = (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).exists() else ""
+        text = (ROOT / name).read_text(encoding="utf-8", errors="replace") if (ROOT / name).exists() else ""
         assert not host.search(text), name
         assert not path.search(text), name
 
 
 def test_ci_calls_what_tests():
-    lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert [line for line in lines if line.startswith("make")] == ["make test", "make test-wheel", "make test-course"]
+    called = re.findall(r"^ *make (test[\w-]*)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert sorted(called) == sorted(re.findall(r"^(test[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_a_wheel_has_every_package_and_every_file_of_the_lessons():

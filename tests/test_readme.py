@@ -1,4 +1,4 @@
-"""Every command and every snippet of the README and of its results, tried or at least parsed; what they name exists."""
+"""Every command and snippet of README and docs/, tried or at least parsed; what they name exists; plain English."""
 
 import os
 import re
@@ -16,13 +16,23 @@ from locadv_tf.reports import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-RESULTS = (ROOT / "docs" / "results.md").read_text()
+PAGES = {
+    path: path.read_text()
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
+}
+TEXT = "\n".join(PAGES.values())
 COMMANDS = [
     line.split("  #")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README + RESULTS, re.DOTALL)
-    for line in block.splitlines()
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()  # a command that goes on in the next line is one
     if line.strip()
 ]
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def commands(first):
@@ -43,20 +53,29 @@ def test_every_command_is_of_a_kind_that_is_tried_below():
         "cd notebooks",
         "papermill ",
         "export ",
+        "sudo systemd-run ",
+        "docker run ",
     )
     assert [command for command in COMMANDS if not command.startswith(tried)] == []
 
 
-@pytest.mark.parametrize("target", ["report", "test", "test-course", "lab", "lint", "bench"])
+@pytest.mark.parametrize("target", ["report", "test", "test-slow", "test-course", "lab", "lint", "bench", "picture"])
 def test_make_targets(target):
     ready = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout  # fmt: skip
     expected = {
-        "report": "locadv report", "test": "pytest", "test-course": "pytest tests/grading", "lab": "jupyter lab",
-        "lint": "ruff", "bench": "locadv bench",
+        "report": "locadv report", "test": "pytest -m 'not slow'", "test-slow": "pytest -m slow",
+        "test-course": "pytest tests/grading", "lab": "jupyter lab",
+        "lint": "ruff", "bench": "locadv bench", "picture": "python docs/picture.py",
     }  # fmt: skip
     assert expected[target] in ready
+
+
+def test_make_targets_that_are_named_exist():
+    targets = set(re.findall(r"^(?!\.)([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {command.split()[-1] for command in commands("make ")} | set(re.findall(r"`make ([\w-]+)`", TEXT))
+    assert named and named <= targets
 
 
 @pytest.mark.parametrize("command", commands("locadv "))
@@ -67,15 +86,31 @@ def test_locadv_commands_parse_and_their_parameters_exist(command):
         notebooks.check_parameters(notebooks.notebook_path("06_report"), cli._parameters(arguments))
 
 
-def test_papermill_command(tmp_path):
-    """As it stands there, but for the notebook's output, which goes elsewhere."""
-    (command,) = commands("papermill ")
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`(locadv \w[^`…]*)`", TEXT))))
+def test_locadv_commands_in_the_text_exist(command):
+    with pytest.raises(SystemExit) as left:
+        locadv.parser().parse_args([*shlex.split(command)[1:], "--help"])
+    assert left.value.code == 0
+
+
+@pytest.mark.parametrize("command", commands("sudo ") + commands("docker "))
+def test_commands_that_isolate_end_in_one_that_parses(command):
     words = shlex.split(command)
-    words[2] = str(tmp_path / words[2])
-    words += ["-p", "output_dir", str(tmp_path)]
-    papermill = Path(sys.executable).with_name("papermill")
-    subprocess.run([papermill, *words[1:]], cwd=notebooks.NOTEBOOKS, check=True, capture_output=True)
-    assert (tmp_path / "metrics.json").exists()
+    (at,) = (i for i, word in enumerate(words) if Path(word).name == "locadv")
+    assert locadv.parser().parse_args(words[at + 1 :]).folder == "submissions"
+
+
+def test_python_commands_name_programs_that_exist():
+    programs = [command.split()[1] for command in commands("python ")]
+    for name in programs:
+        assert name in ("-m", "-c") or (ROOT / name).exists(), name
+    assert "docs/picture.py" in programs
+
+
+def test_papermill_command(papermill_command, papermill_run):
+    """test_notebooks.py looks at what it leaves, too."""
+    assert [papermill_command] == [shlex.split(command) for command in commands("papermill ")]
+    assert (papermill_run / "metrics.json").exists()
 
 
 def test_conda_and_jupyter_name_files_that_exist():
@@ -86,7 +121,9 @@ def test_conda_and_jupyter_name_files_that_exist():
 
 def test_extras_exist():
     pyproject = (ROOT / "pyproject.toml").read_text()
-    for extra in re.findall(r"'\.\[(\w+)\]'", README):
+    extras = set(re.findall(r"'\.\[(\w+)\]'", TEXT))
+    assert extras >= {"dev", "gpu", "cluster", "coursework"}
+    for extra in extras:
         assert re.search(rf"^{extra} = \[", pyproject, re.MULTILINE)
 
 
@@ -97,7 +134,7 @@ def test_dask_commands_parse(command):
 
 
 def snippet(with_word):
-    (found,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if with_word in code]
+    (found,) = [code for code in SNIPPETS if with_word in code]
     return found
 
 
@@ -106,6 +143,11 @@ def run(code, folder, **options):
     done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_every_snippet_is_run_below():
+    words = ("la.evaluate(", "la.LocalizedAutoAttack(", "MirroredStrategy", "SLURMCluster")
+    assert sorted(snippet(word) for word in words) == sorted(SNIPPETS)
 
 
 def test_module_snippet(tmp_path):
@@ -124,12 +166,13 @@ def test_several_gpus_snippet(tmp_path):
 SWEEP = """
 import os, warnings
 warnings.filterwarnings("ignore", "\\nPort 8787")  # of Dask's dashboard: another program may have it
-from locadv_tf import collected, sweeps
-sweeps.sweep = lambda todo, executor: {len(todo): executor.submit(os.getenv, "SLURM_JOB_ID").result(300)}
-collected.collect = print
+from locadv_tf.reports import collect, sweep
+sweep.sweep = lambda todo, executor: {len(todo): executor.submit(os.getenv, "SLURM_JOB_ID").result(300)}
+collect.collect = print
 """
 
 
+@pytest.mark.slow
 def test_slurm_snippet(tmp_path):
     """Without SLURM: `sbatch` runs the job's script here, so that the snippet's cluster has real workers. It takes a
     copy of the script, as SLURM does: dask-jobqueue deletes its own as soon as `sbatch` is back."""
@@ -145,17 +188,67 @@ def test_slurm_snippet(tmp_path):
     assert "{9: '77'}" in told and "sweeps/slurm" in told
 
 
-def test_links_and_named_files_exist():
-    headings = re.findall(r"^#+ (.+)", README, re.MULTILINE)
-    anchors = {"#" + re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    for text, folder in ((README, ROOT), (RESULTS, ROOT / "docs")):
-        for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
-            assert target in anchors or (folder / target).exists(), target
-    for name in re.findall(r"^\| `(\d\d_\w+)`", README, re.MULTILINE):
+def anchors(text):
+    """What a link can point at in a page: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_and_named_files_exist(path):
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", PAGES[path]):
+        name, _, anchor = target.partition("#")
+        page = (path.parent / name).resolve() if name else path
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page.read_text()), target
+    folders = "benchmarks|docs|examples|locadv_tf|notebooks|tests"
+    for name in re.findall(rf"`((?:{folders})/[\w/.-]*)`", PAGES[path]):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"^\| `(\d\d_\w+)`", PAGES[path], re.MULTILINE):
         assert (notebooks.NOTEBOOKS / f"{name}.ipynb").exists()
 
 
+def test_every_page_can_be_reached_from_the_readme():
+    """In one step or two."""
+    reached, new = set(), {ROOT / "README.md"}
+    for _ in range(3):
+        reached |= new
+        links = {path.parent / link for path in new for link in re.findall(r"\]\(([\w./]+\.md)", PAGES[path])}
+        new = {path.resolve() for path in links} & set(PAGES)
+    assert reached == set(PAGES)
+
+
+def test_the_readme_and_the_instructors_page_are_short():
+    assert len(README.splitlines()) <= 150
+    assert len(PAGES[ROOT / "docs" / "instructors.md"].splitlines()) <= 110
+
+
+def test_the_readme_shows_one_picture_and_says_what_is_in_it():
+    ((alt, target),) = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
+    assert len(alt.split()) >= 20
+    picture = (ROOT / target).read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) < 150_000
+    assert "`make picture`" in README and f"images/{Path(target).name}" in (ROOT / "docs/picture.py").read_text()
+
+
 def test_every_module_has_its_place_in_the_readme():
-    named = set(re.findall(r"`(\w+\.py)`", README))
-    there = {path.name for path in (ROOT / "locadv_tf").rglob("*.py")} - {"__init__.py"}
-    assert there == named & there
+    """Every package, and every module that stands beside the packages."""
+    rows = "\n".join(re.findall(r"^\| `.*", README, re.MULTILINE))
+    named = set(re.findall(r"`(\w+/|\w+\.py)`", rows))
+    kit = ROOT / "locadv_tf"
+    there = {path.name for path in kit.glob("*.py")} - {"__init__.py"}
+    there |= {f"{path.parent.name}/" for path in kit.glob("*/__init__.py")}
+    assert there == named
+
+
+HARD = (
+    r"mend it|for which alone|whoever|tosses coins|dearest|so called by|\blean(s|ed|ing)?\b|\bhangs? on\b|"
+    r"\bturned\b|\bmisreads?\b|\berrs\b"
+)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_english_is_plain(path):
+    """DESIGN's words: an image is fooled, a model relies on the background; and no turns that are hard to read."""
+    found = [line for line in PAGES[path].splitlines() if re.search(HARD, line, re.IGNORECASE)]
+    assert found == []

@@ -1,4 +1,4 @@
-"""Bad input gets a `ValueError` that says what was passed, what was expected and how to mend it, before any work."""
+"""Bad input gets a `ValueError` before any work. It says what was passed, what was expected and what to do."""
 
 import keras
 import numpy as np
@@ -55,9 +55,9 @@ DATA = {
     "mask of another height": (IMAGE, LABEL, MASK[:, :5], r"mask has shape \(4, 5, 5, 1\); expected \(4, 6, 5, 1\)"),
     "mask without its last axis": (IMAGE, LABEL, MASK[..., 0], r"\(4, 6, 5\); expected .*mask\[\.\.\., None\]"),
     "mask of three channels": (IMAGE, LABEL, np.repeat(MASK, 3, -1), r"\(4, 6, 5, 3\); expected \(4, 6, 5, 1\)"),
-    "mask in 0-255": (IMAGE, LABEL, MASK * 255, r"mask has values other than 0 and 1 \(255, say\).*Threshold"),
-    "soft mask": (IMAGE, LABEL, with_value(MASK, 0.5), r"other than 0 and 1 \(0\.5, say\)"),
-    "NaN mask": (IMAGE, LABEL, with_value(MASK, np.nan), r"other than 0 and 1 \(nan, say\)"),
+    "mask in 0-255": (IMAGE, LABEL, MASK * 255, r"mask has values other than 0 and 1 \(like 255\).*Threshold"),
+    "soft mask": (IMAGE, LABEL, with_value(MASK, 0.5), r"other than 0 and 1 \(like 0\.5\)"),
+    "NaN mask": (IMAGE, LABEL, with_value(MASK, np.nan), r"other than 0 and 1 \(like nan\)"),
     "label out of range": (IMAGE, with_value(LABEL, 3), MASK, "from 0 to 3, out of range for the model's 3 classes"),
     "negative label": (IMAGE, with_value(LABEL, -1), MASK, "from -1 to 2, out of range"),
     "one-hot labels": (IMAGE, np.eye(3)[LABEL], MASK, r"which looks one-hot; .*tf\.argmax\(label, axis=-1\)"),
@@ -247,7 +247,7 @@ OPTIONS = {
     ),
     "an attack without a name": (
         lambda: la.evaluate(MODEL, (IMAGE, LABEL, MASK), PGD),
-        r"expected a dictionary from names to attacks, \{'PGD'",
+        r"expected a dictionary from names to attacks, like \{'PGD'",
     ),
     "no masks": (lambda: la.run_attack(MODEL, (IMAGE, LABEL), PGD), "region='background' needs masks"),
     "no images": (
@@ -267,7 +267,7 @@ OPTIONS = {
     ),
     "endless data": (
         lambda: la.run_attack(MODEL, tf.data.Dataset.from_tensor_slices((IMAGE, LABEL)).repeat(), PGD, region="full"),
-        r"repeats without end; leave out repeat\(\), or add take",
+        r"repeats without end; .* Leave out repeat\(\), or add take",
     ),
 }
 

@@ -24,6 +24,7 @@ class Attack:
     norm = "linf"
     loss = "cross-entropy"
     uses_gradient = True
+    samples = 1
     # The fields whose values reach `step` in the `Task` alone. A compiled step depends on all other fields, also on
     # those that a subclass adds.
     in_task = ()

@@ -59,5 +59,15 @@ def to_range(x, image, mask):
     return tf.where(mask, tf.clip_by_value(x, 0.0, 1.0), image)
 
 
+def size(change, norm="linf"):
+    """How large a change is in the norm, `(N,)`."""
+    return tf.reduce_max(tf.abs(change), axis=_EACH) if norm == "linf" else _length(change)[:, 0, 0, 0]
+
+
+def dual_size(gradient, norm="linf"):
+    """By how much a change of size 1 in the norm can raise a linear function of this gradient, `(N,)`."""
+    return tf.reduce_sum(tf.abs(gradient), axis=_EACH) if norm == "linf" else _length(gradient)[:, 0, 0, 0]
+
+
 def _length(x):
     return tf.sqrt(tf.reduce_sum(tf.square(x), axis=_EACH, keepdims=True))

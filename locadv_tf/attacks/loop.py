@@ -103,7 +103,9 @@ def _climb(method, model, task, run, best):
         (s,) = tf.while_loop(
             lambda s: s.k < method.steps, lambda s: (advance(method, model, task, s, keep=method.keep),), (s,)
         )
-    return s.best._replace(image=s.x) if method.keep == "last" else judge(model, task, s.x, s.best)
+    if method.keep == "last":
+        return s.best._replace(image=s.x)
+    return judge(model, task, s.x, s.best, samples=method.samples)
 
 
 def begin(method, model, task, run, best, *, k=0.0, clipped=()):
@@ -112,14 +114,19 @@ def begin(method, model, task, run, best, *, k=0.0, clipped=()):
     return Search(x, tf.convert_to_tensor(k), method.memory(model, task, run, x), best, clipped)
 
 
-def advance(method, model, task, s, *, keep="best"):
-    """A look at the present point, which may be the best so far, and one step from there."""
-    return take_step(method, task, s, look(method, model, task, s), keep=keep)
+def advance(method, model, task, s, *, keep="best", stop="worst"):
+    """A look at the present point, which may be the best so far, and one step from there.
+
+    With `stop="fooled"` nothing that happens after the first point that fools counts for an image.
+    """
+    return take_step(method, task, s, look(method, model, task, s), keep=keep, stop=stop)
 
 
-def take_step(method, task, s, seen, *, keep="best"):
+def take_step(method, task, s, seen, *, keep="best", stop="worst"):
     """One step of a method, from what the model said at the present point."""
-    best = better(s.best, s.x, seen, eligible=s.k > 0) if keep == "best" else s.best  # the start is no candidate
+    counts = ~s.best.fooled if stop == "fooled" else tf.ones_like(s.best.fooled)
+    eligible = counts & (s.k > 0)  # the start is no candidate
+    best = better(s.best, s.x, seen, eligible) if keep == "best" else s.best
 
     sound = True
     if seen.gradient is not None:  # rule 10: only finite gradients are followed, and only where a change is allowed
@@ -127,24 +134,27 @@ def take_step(method, task, s, seen, *, keep="best"):
         seen = seen._replace(gradient=tf.where(sound & task.allowed, seen.gradient, 0.0))
     raw, memory = method.step(task, s, seen)
     sound &= tf.math.is_finite(raw)
-    best = best._replace(nonfinite=best.nonfinite | ~tf.reduce_all(sound, _EACH))
+    best = best._replace(nonfinite=best.nonfinite | (counts & ~tf.reduce_all(sound, _EACH)))
 
     # Rules 1 to 3: into the ball, into [0, 1], and the image itself where no change is allowed.
     ball = balls.to_ball(tf.where(sound, raw, s.x), task.image, task.allowed, task.eps, method.norm)
     x = balls.to_range(ball, task.image, task.allowed)
-    clipped = s.clipped if isinstance(s.clipped, tuple) else s.clipped + share_of(x != ball, task.allowed)
+    clipped = s.clipped
+    if not isinstance(clipped, tuple):
+        clipped += tf.where(counts, share_of(x != ball, task.allowed), 0.0)
     return Search(x, s.k + 1, memory, best, clipped)
 
 
 def look(method, model, task, s):
-    """What the model says at the present point, a `losses.Response`."""
+    """What the model says at the present point, a `losses.Response`: the mean of `method.samples` looks."""
     ask = losses.respond_with_gradient if method.uses_gradient else losses.respond
-    return ask(model, s.x, task.label, task.target, climb=method.loss, aim=method.aim(s))
+    options = {"climb": method.loss, "aim": method.aim(s)}
+    return losses.mean([ask(model, s.x, task.label, task.target, **options) for _ in range(method.samples)])
 
 
-def judge(model, task, x, best):
+def judge(model, task, x, best, *, samples=1):
     """The best `Point`, the last one included, which has had no look yet."""
-    return better(best, x, losses.respond(model, x, task.label, task.target))
+    return better(best, x, losses.mean([losses.respond(model, x, task.label, task.target) for _ in range(samples)]))
 
 
 def better(best, x, seen, eligible=True):

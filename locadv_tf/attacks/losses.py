@@ -101,6 +101,19 @@ def _respond_with_gradient(model, x, label, target, climb, aim):
     return response._replace(gradient=gradient)
 
 
+def mean(looks):
+    """The mean of several `Response`s at the same point, of a nondeterministic model; fooled is what most of them say.
+
+    The gradient of the expected loss is the mean gradient (Athalye et al. 2018, arXiv:1707.07397, section 3.2).
+    """
+    if len(looks) == 1:
+        return looks[0]
+    loss, value = (tf.add_n([getattr(seen, name) for seen in looks]) / len(looks) for name in ("loss", "value"))
+    votes = tf.add_n([tf.cast(seen.fooled, tf.float32) for seen in looks])
+    gradient = None if looks[0].gradient is None else tf.add_n([seen.gradient for seen in looks]) / len(looks)
+    return Response(loss, votes > len(looks) / 2, value, gradient)
+
+
 def input_gradient(look, x):
     """The gradient of a number per image in the images, times `GRADIENT_SCALE`.
 

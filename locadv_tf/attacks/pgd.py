@@ -34,6 +34,8 @@ class PGD(Attack):
         norm: `"linf"` or `"l2"`.
         loss: what is climbed: `"cross-entropy"`, `"margin"` (Carlini & Wagner 2017) or `"dlr"` (Croce & Hein 2020).
             Points are compared by cross-entropy whatever is climbed.
+        samples: looks at the model per step; their mean is followed, and what most of them say is the verdict. Take 10,
+            say, for a model that is random on purpose: expectation over transformation (Athalye et al. 2018).
         momentum: μ of Dong et al. (2018, arXiv:1710.06081, eq. 6), g^{k+1} = μ g^k + ∇/‖∇‖₁, the norm in the mask.
 
     Raises:
@@ -55,6 +57,7 @@ class PGD(Attack):
     norm: str = "linf"
     loss: str = "cross-entropy"
     momentum: float = 0.0
+    samples: int = 1
 
     in_task = ("eps", "steps", "step_size", "restarts", "keep")
 
@@ -65,6 +68,7 @@ class PGD(Attack):
         validation.fraction(self.momentum, name="momentum")
         validation.count(self.steps, name="steps")
         validation.count(self.restarts, name="restarts")
+        validation.count(self.samples, name="samples")
         validation.choice(self.keep, ("best", "last"), name="keep")
         if self.step_size is not None:
             validation.fraction(self.step_size, name="step_size", high=1.0 if self.norm == "linf" else float("inf"))
@@ -80,6 +84,7 @@ class PGD(Attack):
     def name(self):
         extras = [self.loss] if self.loss != "cross-entropy" else []
         extras += [f"momentum {self.momentum:g}"] if self.momentum else []
+        extras += [f"{self.samples} samples"] if self.samples > 1 else []
         name = f"PGD-{self.steps}" + (f" ({', '.join(extras)})" if extras else "")
         return name + (f"×{self.restarts}" if self.restarts > 1 else "")
 

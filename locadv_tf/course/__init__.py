@@ -1,1 +1,1 @@
-"""Assignments: released, graded, returned."""
+"""Assignments: release, grade, return."""

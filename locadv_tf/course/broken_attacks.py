@@ -1,6 +1,6 @@
-"""Attacks that are broken on purpose: what assignment 4 gives out to be found out from the outside.
+"""Attacks that are broken on purpose. In assignment 4 students find out what is wrong without reading the code.
 
-Reading on spoils that assignment.
+This file holds the answers to that assignment.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ _STEPS = 10
 
 
 def cases(seed):
-    """Six attacks on the background, called A to F: one is sound, each other breaks one rule.
+    """Six attacks on the background, called A to F. One is sound; each of the others breaks one rule.
 
     Args:
-        seed: integer that the order follows from.
+        seed: integer that decides the order.
 
     Returns:
         A dictionary from each letter to a function of `(model, image, label, mask, eps)` that returns the attacked
-        images, as an attack object of the kit would.
+        images, like an attack object of the kit.
 
     Example:
         >>> sorted(cases(0))
@@ -32,7 +32,7 @@ def cases(seed):
 
 
 def answers(seed):
-    """Which of `FAULTS` each case has: the key to `cases`."""
+    """Which of `FAULTS` each of the `cases` has."""
     return dict(zip("ABCDEF", np.random.default_rng(seed).permutation(FAULTS).tolist(), strict=True))
 
 

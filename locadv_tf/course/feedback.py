@@ -1,7 +1,7 @@
 """What the assignments share: feedback that a student can use, and numbers that belong to one student.
 
-The assignments are in `notebooks/assignments`. This is part of the kit, so that a notebook is all that a student is
-handed out. No solution is in here.
+The assignments are in `notebooks/assignments`. This module is part of the kit, so a student gets only a notebook. It
+contains no solutions.
 """
 
 import hashlib
@@ -14,20 +14,20 @@ __all__ = ["NotYet", "expect", "expect_equal", "personal_seed"]
 
 
 class NotYet(AssertionError):
-    """A check that failed. Jupyter shows the message alone: a traceback through the check would only hide it."""
+    """A check that failed. Jupyter shows only the message: a traceback through the check would hide it."""
 
     def _render_traceback_(self):
         return str(self).splitlines()
 
 
 def expect(passed, what, *, expected, got, look):
-    """Fails with a message that says what was expected, what came instead and where to look.
+    """Fails with a message that says what was expected, what came and where to look.
 
     Args:
-        passed: whether all is well.
-        what: what was looked at, such as `"the foreground after the random start"`.
+        passed: whether the check passed.
+        what: what was checked, such as `"the foreground after the random start"`.
         expected, got: texts or values.
-        look: where the mistake is likely to be, as a hint or a question.
+        look: where the mistake probably is, as a hint or a question.
 
     Raises:
         NotYet: if not `passed`.
@@ -46,7 +46,7 @@ def expect(passed, what, *, expected, got, look):
 
 
 def expect_equal(got, expected, what, *, look, atol=0.0):
-    """`expect`s two arrays of the same shape and, up to `atol`, the same values; the message says how far they differ.
+    """Expects two arrays of equal shape and, up to `atol`, equal values; the message says how far they differ.
 
     Args:
         got, expected: arrays, tensors or numbers. NaN equals nothing.
@@ -79,7 +79,7 @@ def expect_equal(got, expected, what, *, look, atol=0.0):
         wanted = f"numbers of shape {expected.shape}" if np.ndim(expected) else _listed(expected)
         return expect(False, what, expected=wanted, got=found, look=look)
     difference = np.abs(values - expected)
-    differing = ~(difference <= atol)  # so written that NaN differs
+    differing = ~(difference <= atol)  # written so that NaN differs
     worst = difference[differing].max(initial=0)
     within = f"values within {atol:g} of " if atol else ""
     expect(
@@ -94,14 +94,14 @@ def expect_equal(got, expected, what, *, look, atol=0.0):
 
 
 def personal_seed(student, *, year):
-    """A number from 0 to 9,999 that belongs to one student in one year: the assignments draw their data from it.
+    """A number from 0 to 9,999 for one student in one year: the assignments draw their data from it.
 
-    While nbgrader autogrades, the student is whoever handed the notebook in (the folder's name), whatever it says
-    inside: numbers that were copied from another student's notebook do not fit.
+    While nbgrader autogrades, the student's id is the name of the submission's folder. The id inside the notebook does
+    not count then: numbers copied from another student are wrong.
 
     Args:
-        student: the student's id, the same as the name under which the notebook is handed in.
-        year: an integer, or any other text that changes from course to course.
+        student: the student's id, equal to the name of the submission's folder.
+        year: an integer, or another text that changes from course to course.
 
     Raises:
         ValueError: for an empty id.
@@ -117,7 +117,7 @@ def personal_seed(student, *, year):
             print(f"This notebook says student = {student!r}, but {handed_in_by!r} handed it in; their numbers differ.")
         student = handed_in_by
     if not student:
-        raise ValueError("student is empty; write your id into the cell above, as you hand your work in, and run it.")
+        raise ValueError("student is empty; expected your id. In the cell above, write your id as you hand it in.")
     return int(hashlib.sha256(f"{year}/{student}".encode()).hexdigest(), 16) % 10_000
 
 

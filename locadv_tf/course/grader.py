@@ -1,6 +1,6 @@
-"""nbgrader as a process of its own, within limits of time and memory; its settings and its gradebook.
+"""nbgrader in a separate process, with limits of time and memory; its settings and its gradebook.
 
-Run as a script this file is the process between: it starts nbgrader, and ends whatever a submission left running.
+As a script, this file is the process in between: it starts nbgrader and ends all processes that a submission left.
 """
 
 import contextlib
@@ -14,35 +14,35 @@ import sys
 import time
 from pathlib import Path
 
-SECONDS = 1800  # for one submission: a dozen cells that all run into the limit of nbgrader_config.py, and some
+SECONDS = 1800  # for one submission: time for more than a dozen cells that each reach the limit of nbgrader_config.py
 MEMORY = 16  # GB of address space for one submission
 NOT_ISOLATED = (
-    "Warning: student code runs now, as you and on this machine. Do that in a container or as a throw-away user, "
-    "without a network: docs/instructors.md says how (and LOCADV_ISOLATED=1 that you did)."
+    "Warning: student code runs now on this machine, with your rights. Run it in a container or as a separate user, "
+    "without a network: see docs/instructors.md. Then set LOCADV_ISOLATED=1 to hide this warning."
 )
-PATIENCE = 10  # seconds that nbgrader has to stop its kernel
+PATIENCE = 10  # seconds for nbgrader to stop its kernel
 
 
 def isolated():
-    """Whether student code seems to run where it can do no harm: in a container, or where the instructor says so."""
+    """Whether student code seems to run where it can do no harm: in a container, or because the instructor says so."""
     marks = ("/.dockerenv", "/run/.containerenv")
     return os.environ.get("LOCADV_ISOLATED") == "1" or any(map(os.path.exists, marks))
 
 
 def run(course, *arguments, seconds=None, memory=None):
-    """Runs a command of nbgrader in the course's folder and adds what it says to `nbgrader.log` there.
+    """Runs a command of nbgrader in the course's folder; its output is added to `nbgrader.log` there.
 
     Raises:
         ValueError: if nbgrader is not installed or exits with an error.
-        TimeoutError: if it takes too long; all that it started is stopped with it.
+        TimeoutError: if it takes too long; it and all its processes are stopped.
     """
     if importlib.util.find_spec("nbgrader") is None:
         raise ValueError(
-            "nbgrader is not installed; expected the extra coursework: pip install 'locadv_tf[coursework]'."
+            "nbgrader is not installed; expected the extra coursework. Run pip install 'locadv_tf[coursework]'."
         )
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # nbgrader calls alembic
     log = Path(course) / "nbgrader.log"
-    # -P: a module that student code leaves in the course's folder is not imported in place of nbgrader's own.
+    # -P: student code may leave a module in the course's folder; nbgrader must not import it.
     command = [sys.executable, "-P", "-m", "nbgrader", *arguments]
     with log.open("a", encoding="utf-8") as file:
         print("$ nbgrader", *arguments, file=file, flush=True)
@@ -58,7 +58,7 @@ def run(course, *arguments, seconds=None, memory=None):
         except subprocess.TimeoutExpired:
             _stop(process)
             raise TimeoutError(f"stopped after {seconds:g} s") from None
-        except BaseException:  # Ctrl-C: no kernel is left behind
+        except BaseException:  # Ctrl-C: stop the kernel, too
             _stop(process)
             raise
     if status:
@@ -66,7 +66,7 @@ def run(course, *arguments, seconds=None, memory=None):
 
 
 def settings(course):
-    """What student code must leave alone, nbgrader's settings and the sources: `{path: bytes or its link}`."""
+    """What student code must not change, nbgrader's settings and the sources: `{path: bytes or the link's target}`."""
     paths = [*Path(course).glob("nbgrader_config.*"), *(Path(course) / "source").rglob("*")]
     return {
         path: path.readlink() if path.is_symlink() else path.read_bytes()
@@ -76,7 +76,7 @@ def settings(course):
 
 
 def restore(course, kept):
-    """Brings what `settings` returned back to the course's folder; returns the names of the files that had changed."""
+    """Restores what `settings` returned in the course's folder; returns the names of the files that had changed."""
     now = settings(course)
     changed = sorted(path for path in kept.keys() | now.keys() if kept.get(path) != now.get(path))
     for path in changed:
@@ -90,15 +90,15 @@ def restore(course, kept):
 
 
 def gradebook_file(course):
-    """The file of a course's gradebook; a `ValueError` where there is none."""
+    """The file of a course's gradebook; a `ValueError` if there is none."""
     path = Path(course) / "gradebook.db"
     if not path.exists():
-        raise ValueError(f"{path} is not there; expected a folder in which `locadv course release` ran.")
+        raise ValueError(f"{path} does not exist; expected a folder in which `locadv course release` ran.")
     return path.resolve()
 
 
 def gradebook(course):
-    """A course's gradebook, as nbgrader opens it: a context manager."""
+    """A course's gradebook, opened by nbgrader: a context manager."""
     from nbgrader.api import Gradebook
 
     return Gradebook(_url(course))
@@ -109,10 +109,10 @@ def _url(course):
 
 
 def tests(course, name):
-    """A digest of an assignment's cells and points as they were released last: what submissions are graded by.
+    """A digest of an assignment's cells and points, as they were last released and as submissions are graded.
 
     Raises:
-        ValueError: for an assignment that the gradebook does not know.
+        ValueError: if the gradebook does not know the assignment.
     """
     with gradebook(course) as book:
         notebooks = [
@@ -122,27 +122,28 @@ def tests(course, name):
         points = sorted((cell.name, cell.max_score) for notebook in notebooks for cell in notebook.grade_cells)
     if not notebooks:
         raise ValueError(
-            f"{gradebook_file(course)} does not know {name}; release it (anew): locadv course release {name}."
+            f"{gradebook_file(course)} does not know {name}; expected a released assignment. "
+            f"Run locadv course release {name}."
         )
     return hashlib.sha256(repr((cells, points)).encode()).hexdigest()
 
 
 def known(course):
-    """The submissions that the gradebook has, as a set of `(student, assignment)`."""
+    """The submissions in the gradebook, as a set of `(student, assignment)`."""
     with gradebook(course) as book:
         return {(each.student.id, name.name) for name in book.assignments for each in name.submissions}
 
 
 def void(course, student, name):
-    """Takes all marks from a submission that cannot be graded: those of an earlier one would be no longer true.
+    """Removes all marks of a submission that cannot be graded: marks of an earlier version would be wrong.
 
     Returns:
-        What a person had given, `{cell: marks}`.
+        The marks that a person had given, `{cell: marks}`.
     """
     by_hand = {}
     with gradebook(course) as book:
         book.update_or_create_student(student)
-        with book.db.no_autoflush:  # nbgrader adds a submission piece by piece, of which SQLAlchemy would warn
+        with book.db.no_autoflush:  # nbgrader adds a submission in parts, and SQLAlchemy would warn
             notebooks = book.update_or_create_submission(name, student).notebooks
         for notebook in notebooks:
             for cell in notebook.grades:
@@ -155,10 +156,10 @@ def void(course, student, name):
 
 
 def late_rule(course):
-    """nbgrader's own step that sets a submission's penalty, by the rule that the course's settings name.
+    """nbgrader's step that sets a submission's penalty for lateness, by the rule in the course's settings.
 
     Raises:
-        ValueError: for settings that cannot be read.
+        ValueError: if the settings cannot be read.
     """
     from nbgrader.preprocessors import AssignLatePenalties
     from traitlets.config import Config, PyFileConfigLoader
@@ -168,12 +169,12 @@ def late_rule(course):
         return AssignLatePenalties(
             config=PyFileConfigLoader(path.name, str(path.parent)).load_config() if path.exists() else Config()
         )
-    except Exception as problem:  # it is a program
+    except Exception as problem:  # the settings are a program: any error is possible
         raise ValueError(f"{path} cannot be read: {type(problem).__name__}: {problem}") from problem
 
 
 def set_penalties(course, rule):
-    """Sets the penalties of all submissions from the marks that they have now (nbgrader does as it autogrades only)."""
+    """Sets the penalties of all submissions from their present marks (nbgrader does so only when it autogrades)."""
     import nbformat
 
     with gradebook(course) as book:
@@ -189,7 +190,7 @@ def set_penalties(course, rule):
 
 
 def _stop(process):
-    process.send_signal(signal.SIGTERM)  # nbgrader then stops its kernel, and the process between all that is left
+    process.send_signal(signal.SIGTERM)  # nbgrader stops its kernel; the process in between stops the rest
     try:
         process.wait(2 * PATIENCE)
     except subprocess.TimeoutExpired:
@@ -198,12 +199,12 @@ def _stop(process):
 
 
 def _between(memory, command):
-    """Runs a command within a limit of bytes of address space (0: none); returns its exit status.
+    """Runs a command with a limit of bytes of address space (0: no limit); returns its exit status.
 
-    On Linux it then ends all processes that the command started and left behind, also those in sessions of their own:
-    they become children of this process as soon as their parent has ended.
+    On Linux it then ends all processes that the command left behind, also those in other sessions: they become
+    children of this process when their parent ends.
     """
-    if sys.platform == "linux":  # elsewhere the system does not enforce the limit, and has nothing like the rest
+    if sys.platform == "linux":  # other systems do not enforce the limit and lack these options
         import ctypes
         import resource
 

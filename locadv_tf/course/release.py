@@ -1,8 +1,8 @@
 """`locadv course`: releases, checks and grades the assignments of `notebooks/assignments` with nbgrader's commands.
 
-A course is a folder with nbgrader's usual layout (source, release, submitted, autograded, feedback, gradebook.db), so
-that whatever is not here, the formgrader for one, is a command of nbgrader inside it. What became of a submission is
-read from the gradebook: nbgrader's exit codes do not tell.
+A course is a folder with nbgrader's usual layout (source, release, submitted, autograded, feedback, gradebook.db). So
+nbgrader's other commands, such as the formgrader, also work inside it. The result of a submission is read from the
+gradebook: nbgrader's exit codes do not show it.
 """
 
 import re
@@ -31,21 +31,21 @@ def assignments():
 
 
 def release(course, names=(), *, year=None, due=None):
-    """Builds the versions for the students, in `release/` of the course's folder.
+    """Builds the students' versions in `release/` of the course's folder.
 
-    The sources are copied from the kit once, so that they may be edited in the course's folder.
+    The sources are copied from the kit once; after that you may edit them in the course's folder.
 
     Args:
-        course: the course's folder; made if it is not there.
+        course: the course's folder; made if it does not exist.
         names: assignments; none: all.
-        year: what the students' personal numbers follow from, beside their ids; None leaves it as it is.
-        due: a date as nbgrader takes it, `"2027-01-31 18:00 UTC"` say; None: as it is.
+        year: with the ids, it decides the students' personal numbers; None: no change.
+        due: a date for nbgrader, such as `"2027-01-31 18:00 UTC"`; None: no change.
 
     Returns:
         The paths of the released notebooks.
 
     Raises:
-        ValueError: for an unknown assignment, in an install without the assignments, or where nbgrader refuses.
+        ValueError: for an unknown assignment, in an install without the assignments, or if nbgrader fails.
     """
     course, names = Path(course), _known(names)
     if year is not None:
@@ -72,28 +72,28 @@ def release(course, names=(), *, year=None, due=None):
 def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.MEMORY, log=print):
     """Grades a folder of submissions and writes the feedback, as HTML, to `feedback/` of the course's folder.
 
-    A submission is `STUDENT/ASSIGNMENT.ipynb` or `STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`. When it was handed in
-    (`2027-01-31 17:59 UTC`) says `STUDENT/ASSIGNMENT.timestamp.txt` or `STUDENT/ASSIGNMENT/timestamp.txt`; without one
-    it is in time. Each is graded in a process of its own, so that none can stop the others. One that was graded before
-    is left as it is, unless it or the assignment's release has changed since.
+    A submission is `STUDENT/ASSIGNMENT.ipynb` or `STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`. The time of handing in
+    (`2027-01-31 17:59 UTC`) stands in `STUDENT/ASSIGNMENT.timestamp.txt` or `STUDENT/ASSIGNMENT/timestamp.txt`. Without
+    this file a submission is in time. Each submission is graded in its own process, so that none can stop the others.
+    A graded submission is graded again only if it, or the assignment's release, has changed.
 
     Args:
-        course: a folder in which the assignments were released. Nothing in its `source/` may be edited meanwhile:
-            a change there, or in the settings, is taken for the submission's doing and undone.
-        folder: the submissions; the course's own `submitted/`, into which nbgrader collects, will do.
-        force: grade unchanged submissions anew, too.
-        seconds: after which a submission is stopped as a whole; nbgrader_config.py has the limit for a cell.
-        memory: GB of address space that a submission may take, or None for no limit (as a GPU needs it).
-        log: called with a line of progress per submission, and a warning where `grader.isolated` is false.
+        course: a folder in which the assignments were released. Do not edit its `source/` or its settings meanwhile:
+            a change there counts as the submission's and is undone.
+        folder: the submissions; the course's own `submitted/`, into which nbgrader collects, also works.
+        force: also grade unchanged submissions again.
+        seconds: the limit for a whole submission; nbgrader_config.py has the limit for a cell.
+        memory: GB of address space for a submission, or None for no limit (a GPU needs that).
+        log: called with a line of progress per submission, and with a warning if `grader.isolated` is false.
 
     Returns:
         A row per submission: `student`, `assignment`, `marks`, `points` (the most there are), `ungraded` (points that
-        wait for a person), `seconds_late`, `penalty` and `problem` (None, or what is wrong with it). What was left out
-        has a row without points, with the file in place of the assignment.
+        wait for a person), `seconds_late`, `penalty` and `problem` (None, or what is wrong with it). A file that was
+        left out has a row without points, with the file's name as the assignment.
 
     Raises:
-        ValueError: for a course without releases, no submission, or names that nbgrader cannot take; if nbgrader fails
-            to write feedback for a reason that has nothing to do with these submissions.
+        ValueError: for a course without releases, no submission, or names that nbgrader does not accept; if nbgrader
+            cannot write feedback for a reason outside these submissions.
     """
     course, folder = Path(course), Path(folder)
     found, left_out = submissions.find(course, folder)
@@ -111,7 +111,7 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
             new = submissions.hand_in(course, student, name, submissions.of_its_own(path, folder), time, tests[name])
             done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
             if force or not done or not stamp.exists() or stamp.read_text() != new:
-                stamp.unlink(missing_ok=True)  # until it is there again this was never graded: the run may be killed
+                stamp.unlink(missing_ok=True)  # if the run is killed, this counts as not graded
                 _autograde(course, student, name, seconds=seconds, memory=memory)
                 digest = new
         except (OSError, ValueError) as failure:
@@ -119,7 +119,7 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
         finally:
             changed = grader.restore(course, kept)
         if changed:
-            what = f"{', '.join(changed)} changed while it ran, and is as before again; look at what it does"
+            what = f"{', '.join(changed)} changed while it ran and was restored; look at what the submission does"
             problem = f"{problem}; {what}" if problem else what
         if problem:
             _void(course, student, name, log)
@@ -141,9 +141,9 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
 
 
 def export(course, to):
-    """Writes everybody's marks from the gradebook to a CSV file, nbgrader's own; returns its path.
+    """Writes all marks from the gradebook to a CSV file in nbgrader's format; returns its path.
 
-    Penalties for lateness are set anew first, from the marks as they are: some may have been given by hand meanwhile.
+    First it sets the penalties for lateness again, because some marks may be new (given by hand).
 
     Raises:
         ValueError: for a folder without a gradebook.
@@ -157,14 +157,14 @@ def export(course, to):
 
 
 def check(names=(), *, log=print):
-    """Grades the reference solution and the released version, as it is, of each assignment.
+    """Grades each assignment's reference solution and its unchanged released version.
 
     Args:
         names: assignments; none: all.
         log: called with a line of progress per notebook.
 
     Returns:
-        A row per assignment: `assignment`, `points`, `automatic` (those that need no person), `reference` and
+        A row per assignment: `assignment`, `points`, `automatic` (points that need no person), `reference` and
         `released` (marks), `leaks` (lines of solutions and hidden tests in the released version) and `ok`.
 
     Raises:
@@ -194,13 +194,13 @@ def check(names=(), *, log=print):
 
 
 def leaks(source, released):
-    """Lines of solutions and hidden tests that a released notebook still holds.
+    """Lines of solutions and hidden tests that a released notebook still contains.
 
     Args:
-        source, released: notebooks, as nbformat reads them.
+        source, released: notebooks, read by nbformat.
 
     Returns:
-        The lines, without those that the source shows elsewhere as well.
+        The lines, without those that also stand elsewhere in the source.
     """
     secret, shown = set(), set()
     for cell in source.cells:
@@ -225,7 +225,7 @@ def _autograde(course, student, name, *, seconds, memory):
     """Runs and marks one submission.
 
     Raises:
-        TimeoutError, ValueError: if that fails.
+        TimeoutError, ValueError: if it fails.
     """
     grader.run(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
     if not (course / "autograded" / student / name / f"{name}.ipynb").exists():
@@ -233,7 +233,7 @@ def _autograde(course, student, name, *, seconds, memory):
 
 
 def _void(course, student, name, log):
-    """Removes marks and feedback of a submission that cannot be graded, those of an earlier one among them."""
+    """Removes marks and feedback of a submission that cannot be graded, also those of an earlier version."""
     for step in ("autograded", "feedback"):
         shutil.rmtree(course / step / student / name, ignore_errors=True)
     (course / ".graded" / student / name).unlink(missing_ok=True)
@@ -243,14 +243,14 @@ def _void(course, student, name, log):
 
 
 def _set_times(course, times):
-    """Tells the gradebook when submissions were handed in; None: in time."""
+    """Writes into the gradebook when submissions were handed in; None: in time."""
     with grader.gradebook(course) as book:
         for (student, name), time in times.items():
             book.update_or_create_submission(name, student, timestamp=time and time.strip())
 
 
 def _feedback(course, name, students, problems):
-    """Writes the feedback on an assignment; returns the problems of those for whom that fails."""
+    """Writes the feedback on an assignment; returns the problems of the submissions without feedback."""
     graded = list(course.glob(f"autograded/*/{name}/{name}.ipynb"))
     if not graded:
         return {}
@@ -270,7 +270,7 @@ def _feedback(course, name, students, problems):
 
 
 def _marks(course, found):
-    """What the gradebook says about submissions."""
+    """The submissions' marks in the gradebook."""
     with grader.gradebook(course) as book:
         for student, name in found:
             submission = book.find_submission(name, student)

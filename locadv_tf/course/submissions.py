@@ -1,4 +1,4 @@
-"""What students hand in: which notebooks a folder of submissions holds, whose they are, and when they came."""
+"""Submissions: which notebooks a folder holds, who handed them in, and when."""
 
 import hashlib
 import os
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def find(course, folder):
-    """The notebooks below a folder of submissions, `{(student, assignment): path}`, and rows for what is none."""
+    """The notebooks below a folder of submissions, `{(student, assignment): path}`, and rows for all other files."""
     names = [path.parent.name for path in sorted(course.glob("release/*/*.ipynb"))]
     if not names:
         raise ValueError(
             f"{course} holds no released assignment; expected a folder in which `locadv course release` ran."
         )
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; expected one with STUDENT/ASSIGNMENT.ipynb.")
+        raise ValueError(f"{folder} is no folder; expected a folder with STUDENT/ASSIGNMENT.ipynb.")
     found, left_out = {}, []
 
     def leave_out(student, what, why):
@@ -36,13 +36,13 @@ def find(course, folder):
             leave_out(home.name, "-", "no submission in this folder")
         for path in _notebooks(home):
             if path in flat.values() and path not in own.values():
-                leave_out(home.name, path.name, f"left out: there is {path.stem}/{path.name}, too")
+                leave_out(home.name, path.name, f"left out: there is also {path.stem}/{path.name}")
             elif path not in own.values():
                 expected = f"expected STUDENT/ASSIGNMENT.ipynb with an assignment of {', '.join(names)}"
                 leave_out(home.name, str(path.relative_to(home)), f"left out; {expected}")
         if flat.items() & own.items() and os.path.lexists(home / "timestamp.txt"):
             expected = "expected ASSIGNMENT.timestamp.txt, or notebook and timestamp.txt in a folder ASSIGNMENT"
-            leave_out(home.name, "timestamp.txt", f"left out: of which assignment? {expected}")
+            leave_out(home.name, "timestamp.txt", f"left out: no assignment in its name; {expected}")
     if not found:
         raise ValueError(
             f"{folder} holds no submission; expected STUDENT/ASSIGNMENT.ipynb with an assignment of {', '.join(names)}."
@@ -54,7 +54,7 @@ def find(course, folder):
 
 
 def _notebooks(home):
-    """All notebooks below a student's folder; links to folders are not followed."""
+    """All notebooks below a student's folder; it does not follow links to folders."""
     for place, folders, files in os.walk(home):
         folders[:] = sorted(name for name in folders if name != ".ipynb_checkpoints")
         for name in sorted(files):
@@ -63,10 +63,10 @@ def _notebooks(home):
 
 
 def of_its_own(path, folder):
-    """The path of a submission, if it is a file and no link leads to it: else it might be somebody else's.
+    """The path of a submission, if it is a file without links in its path: a link may lead to another student's file.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: for a link or no file.
     """
     inside = path.relative_to(folder)
     links = [part for part in (inside, *inside.parents) if part.name and (folder / part).is_symlink()]
@@ -76,7 +76,7 @@ def of_its_own(path, folder):
 
 
 def timestamp(path):
-    """What says when a submission was handed in: bytes or None, and what is wrong with it (then it is in time)."""
+    """A submission's timestamp, bytes or None, and what is wrong with it (then the submission is in time)."""
     file = path.with_name("timestamp.txt" if path.parent.name == path.stem else f"{path.stem}.timestamp.txt")
     if not os.path.lexists(file):
         return None, None
@@ -84,22 +84,22 @@ def timestamp(path):
 
     try:
         if file.is_symlink() or not file.is_file():
-            raise ValueError("no file of its own")
+            raise ValueError("a link or no file")
         time = file.read_bytes()
         if not time.strip():
             raise ValueError("empty")
         parse_utc(time.decode().strip())
     except (OSError, OverflowError, TypeError, ValueError) as problem:
-        return None, f"taken to be in time: {file.name} cannot be read ({problem}); expected 2027-01-31 17:59 UTC"
+        return None, f"counted as in time: {file.name} cannot be read ({problem}); expected 2027-01-31 17:59 UTC"
     return time, None
 
 
 def hand_in(course, student, name, path, time, tests):
-    """Copies a submission to where nbgrader looks for it; returns a digest of all that its marks follow from."""
+    """Copies a submission to nbgrader's folder; returns a digest of everything that decides its marks."""
     here = course / "submitted" / student / name
     here.mkdir(parents=True, exist_ok=True)
     parts = {f"{name}.ipynb": path.read_bytes(), "timestamp.txt": time}
-    if not path.parent.samefile(here):  # else nbgrader has collected it
+    if not path.parent.samefile(here):  # else nbgrader has already collected it
         for file, part in parts.items():
             (here / file).unlink(missing_ok=True)
             if part is not None:

@@ -1,4 +1,4 @@
-"""How data comes in: a data set, batched or not, or arrays, read as NumPy batches."""
+"""Reads data, a data set (batched or not) or arrays, as NumPy batches."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,18 +9,18 @@ _EXPECTED = 'expected a tf.data.Dataset of ({"image", "mask"}, label), as load_d
 
 
 def batches(data, size):
-    """Reads data as NumPy arrays, some images at a time; structure and rank are checked, the values are not.
+    """Reads data as NumPy arrays, some images at a time. It checks structure and rank, not the values.
 
     Args:
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)` or of `(image, label)`, unbatched or batched once, or
             a tuple `(images, labels, masks)` or `(images, labels)` of arrays or tensors.
-        size: images per batch, where the data has no batches of its own.
+        size: images per batch, if the data is not batched.
 
     Yields:
-        `(images, labels, masks)`, `masks` None where the data has none; nothing where it holds no images.
+        `(images, labels, masks)`; `masks` is None if the data has none. No batch if there are no images.
 
     Raises:
-        ValueError: for any other structure, or a data set without an end.
+        ValueError: for any other structure, or an endless data set.
 
     Example:
         >>> data = np.zeros((5, 8, 8, 1), "float32"), np.zeros(5, int)
@@ -40,7 +40,7 @@ def batches(data, size):
     if ranks not in ([3, 0], [3, 0, 3], [4, 1], [4, 1, 4]):
         raise ValueError(f"data has image, label and mask of rank {ranks}; {_EXPECTED}, unbatched or batched once.")
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("data repeats without end; leave out repeat(), or add take(n).")
+        raise ValueError("data repeats without end; expected a finite data set. Leave out repeat(), or add take(n).")
     return _elements(data.batch(size) if ranks[1] == 0 else data)
 
 
@@ -64,7 +64,7 @@ def to_arrays(data):
         ((5, 28, 28, 1), (5,), (5, 28, 28, 1))
     """
     arrays = first_images(data)
-    if arrays is None:  # their shapes are all that is known
+    if arrays is None:  # only their shapes are known
         specs = _parts(data.element_spec) if isinstance(data, tf.data.Dataset) else data
         rank = len(specs[0].shape)
         x, mask = (
@@ -78,7 +78,7 @@ def to_arrays(data):
 
 
 def first_images(data, n=None):
-    """The first `n` images (None: all), their labels (int64) and their masks (None without), checked; None if empty."""
+    """The first `n` images (None: all), labels (int64) and masks (None if there are none), checked; None if empty."""
     rows, seen = [], 0
     for row in batches(data, n or 512):
         rows.append(row)
@@ -96,7 +96,7 @@ def first_images(data, n=None):
 
 
 def length(data):
-    """How many images there are, or None if only reading the data would tell; `ValueError` as from `batches`."""
+    """The number of images, or None if it is unknown before reading; `ValueError` as from `batches`."""
     _check_container(data)
     if not isinstance(data, tf.data.Dataset):
         return len(data[1])

@@ -1,4 +1,4 @@
-"""Masks on disk: computed once for each set of images, source and options; safe for runs side by side."""
+"""Masks on disk: computed once for each set of images, source and options. Parallel runs can share them."""
 
 import contextlib
 import hashlib
@@ -14,22 +14,22 @@ import numpy as np
 
 from locadv_tf.data import masks
 
-CACHED = ("border", "grabcut", "saliency")  # the other masks take less time than reading a file
+CACHED = ("border", "grabcut", "saliency")  # the other masks are faster than reading a file
 CACHE_VERSION = 1  # of the cache files' format
 
 
 def cache_file(name, source, x, y, options):
-    """Where the masks are kept. The name is a digest of all that decides about them (no seed: `CACHED` have none)."""
+    """The masks' file. Its name is a digest of everything that decides the masks (`CACHED` sources use no seed)."""
     options = dict(options)
     model = options.pop("model", None)
     try:
         about = json.dumps([CACHE_VERSION, name, source, options, x.shape], sort_keys=True)
     except TypeError as error:
-        raise ValueError(f"mask_options={options!r} cannot be told apart on disk; expected plain numbers.") from error
-    # masks.py itself belongs to the key: who changes a line of it must not look at yesterday's masks.
+        raise ValueError(f"mask_options={options!r}; expected plain numbers as values.") from error
+    # masks.py is a part of the key: after a change in it, old masks must not be used.
     parts = [about.encode(), pathlib.Path(masks.__file__).read_bytes(), x.tobytes(), y.tobytes()]
     if model is not None:
-        # Keras numbers layers as a session builds them (dense, dense_1): the same layers built again are the same.
+        # Keras numbers layers in each session (dense, dense_1): names without numbers make equal models equal.
         config = json.dumps(model.get_config(), sort_keys=True, default=str)
         parts.append(re.sub(r'("name": "[^"]*?)_\d+"', r'\1"', config).encode())
         parts.extend(weight.tobytes() for weight in model.get_weights())
@@ -39,16 +39,16 @@ def cache_file(name, source, x, y, options):
     root = os.environ.get("LOCADV_CACHE_DIR")
     if not root:
         root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "locadv_tf")
-    readable = re.sub(r"[^\w.-]", "_", name)  # "set/config" and "set:1.0.0" are names, too
+    readable = re.sub(r"[^\w.-]", "_", name)  # names may be "set/config" or "set:1.0.0"
     return pathlib.Path(root, "masks", f"{readable}-{source}-{digest.hexdigest()[:32]}.npz")
 
 
 def cached(path, compute, shape):
-    """Masks from the file, or computed and written there: aside, then renamed, so that no reader meets half a file."""
-    # Not there, cut short, of another format: computing anew mends them all. (np.load leaves a broken path open.)
+    """Masks from the file, or computed and written there. Readers never see half a file."""
+    # No file, half a file, another format: compute again. (np.load does not close a broken file: hence open.)
     with contextlib.suppress(Exception), open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         bits, count = arrays["bits"], math.prod(shape)
-        if bits.size == math.ceil(count / 8):  # else they are the masks of other images
+        if bits.size == math.ceil(count / 8):  # else it holds masks of other images
             return np.unpackbits(bits, count=count).reshape(shape)
     background = compute()
     aside = None
@@ -57,9 +57,9 @@ def cached(path, compute, shape):
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as aside:
             np.savez_compressed(aside, bits=np.packbits(background))
         os.replace(aside.name, path)
-    except OSError as error:  # a full or read-only disk costs time, not the lesson
-        warnings.warn(f"masks are not kept ({error}); set LOCADV_CACHE_DIR to a folder to write to.", stacklevel=4)
+    except OSError as error:  # a full or read-only disk: slower next time, but no error
+        warnings.warn(f"masks are not kept ({error}); set LOCADV_CACHE_DIR to a writable folder.", stacklevel=4)
     finally:
         if aside is not None:
-            pathlib.Path(aside.name).unlink(missing_ok=True)  # there only if it was not renamed
+            pathlib.Path(aside.name).unlink(missing_ok=True)  # it exists only if it was not renamed
     return background

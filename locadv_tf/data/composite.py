@@ -1,8 +1,8 @@
-"""Digits pasted in colour on backgrounds: exact masks, and a knob for how strongly the background predicts the label.
+"""Digits pasted in colour on backgrounds, with exact masks; `correlation` sets how well the background tells the label.
 
-No natural data set says exactly where its background is, nor how much its background gives away. Here both are known,
-so a model that leans on the background can be made on purpose, and be caught at it. In the spirit of Xiao et al. (2021,
-"Noise or Signal: The Role of Image Backgrounds in Object Recognition", arXiv:2006.09994).
+In photographs nobody knows exactly where the background is, nor how much it says about the label. Here both are known.
+So we can train a model that relies on the background, and test whether a measure finds this. In the spirit of Xiao et
+al. (2021, "Noise or Signal: The Role of Image Backgrounds in Object Recognition", arXiv:2006.09994).
 """
 
 from typing import NamedTuple
@@ -13,14 +13,14 @@ import numpy as np
 from locadv_tf import validation
 from locadv_tf.data import sources
 
-SIDE = 32  # pixels; CIFAR-10's size, so that its images serve as backgrounds as they are
+SIDE = 32  # pixels, as in CIFAR-10: its images can be backgrounds without resizing
 MARGIN = 3  # pixels between a digit and the image's edge
-COPIES = 8  # how often each embedded training digit is pasted: 1,197 shapes alone are too few to learn places from
-CHUNK = 2048  # images drawn at once: bounds the memory that the floating-point colours take
+COPIES = 8  # how often each embedded training digit is pasted: 1,197 images are too few to learn all places
+CHUNK = 2048  # images drawn at once: limits the memory for floating-point colours
 
 
 class Composite(NamedTuple):
-    """What `composite` returns; the four arrays belong together, image by image."""
+    """What `composite` returns: four arrays with one entry per image."""
 
     images: np.ndarray  # uint8 (N, 32, 32, 3)
     labels: np.ndarray  # int64 (N,), the digit
@@ -40,22 +40,22 @@ def composite(
     seed=0,
     download=True,
 ):
-    """Digits of one random colour each, at a random place, on 32x32 backgrounds of ten classes.
+    """Digits, each in one random colour at a random place, on 32x32 backgrounds of ten classes.
 
-    The background's class is the digit's label with probability `correlation`, else any of the ten, all alike. The same
-    `seed` with another `correlation` keeps every digit and its place: two such sets differ in their backgrounds alone
-    (and, on CIFAR-10 images, in whether a digit is light or dark: it stands out from what is behind it).
+    With probability `correlation` the background's class is the digit's label, else it is any of the ten classes with
+    equal probability. The same `seed` with another `correlation` keeps every digit and its place; only the backgrounds
+    differ. (On CIFAR-10 images a digit may also change between light and dark: it must stand out.)
 
     Args:
         split: `"train"`, `"validation"` or `"test"` or a slice of it, as in `load_data`. The training split pastes each
-            embedded digit eight times, in places and colours of their own; all else is pasted once.
+            embedded digit eight times, each time at another place in another colour; other digits are pasted once.
         correlation: 0 (the background says nothing about the label) to 1 (it says everything).
-        background: None, or the class that every image's background has, 0-9, whatever the correlation.
-        paste: False leaves the digits out: what is behind them is seen instead. Labels and masks stay.
+        background: None, or a class 0-9: every image gets a background of this class, for any correlation.
+        paste: False leaves the digits out, so you see the background behind them. Labels and masks stay.
         digits: `"digits"` (embedded) or `"mnist"`.
-        backgrounds: `"textures"` (drawn here: the ten families of `TEXTURES`, told apart by pattern and not by colour)
-            or `"cifar10"` (images of that class, from the same split of CIFAR-10: no image serves two splits).
-        limit: at most that many consecutive images, from an offset that `seed` draws.
+        backgrounds: `"textures"` (drawn here: the ten kinds of `TEXTURES`, which differ in pattern, not in colour)
+            or `"cifar10"` (images of that class from the same split of CIFAR-10: no image is in two splits).
+        limit: at most this many consecutive images, from an offset that `seed` draws.
         seed: non-negative integer; draws places, colours, backgrounds and the offset.
         download: whether MNIST and CIFAR-10 may be downloaded.
 
@@ -64,7 +64,7 @@ def composite(
 
     Raises:
         ValueError: for an unknown name or split, a correlation outside [0, 1], a background outside 0-9, or data that
-            cannot be had.
+            is not on disk and cannot be downloaded.
 
     Example:
         >>> shown = composite("test[:100]", correlation=1)
@@ -82,8 +82,8 @@ def composite(
     counts = sizes | {"train": copies * sizes["train"]}
     part, start, stop = sources.resolve_split(split, counts, limit=limit, seed=seed)
 
-    # A row of uniform numbers per image decides everything about it, so a slice of a split equals the same slice of the
-    # whole, and only the images that are asked for are drawn. The part's name keeps splits from repeating each other.
+    # One row of uniform numbers decides everything about an image. So a slice of a split equals the same slice of the
+    # whole, and only the wanted images are drawn. The split's number in the seed makes the splits differ.
     u = np.random.default_rng([seed, sources.SPLITS.index(part)]).random((counts[part], 24), dtype=np.float32)
     u = u[start:stop]
     first, last = (start, stop) if copies == 1 else (0, sizes[part])
@@ -108,13 +108,13 @@ def composite(
             behind = textures(background_labels[at], u[at])
         if paste:
             colours = digit_colours(behind, shapes[at], u[at, 21:24])
-            behind = np.where(shapes[at, ..., None], colours[:, None, None], behind)  # no blended edge: an exact mask
+            behind = np.where(shapes[at, ..., None], colours[:, None, None], behind)  # a hard edge: the mask is exact
         images[at] = np.rint(255 * behind)
     return Composite(images, labels, np.float32(~shapes[..., None]), background_labels)
 
 
 def place(shapes, u):
-    """Moves each shape `(N, h, w)` (bool, filled at most 26x26) to a random place in `(N, 32, 32)`; `u` is `(N, 2)`."""
+    """Moves each shape `(N, h, w)` (bool, at most 26x26 filled) to a random place in `(N, 32, 32)`; `u` is `(N, 2)`."""
     canvas = np.zeros((len(shapes), SIDE, SIDE), bool)
     canvas[:, : shapes.shape[1], : shapes.shape[2]] = shapes
     source = []
@@ -122,12 +122,12 @@ def place(shapes, u):
         filled = canvas.any(axis=axis)
         begin, end = filled.argmax(axis=1), SIDE - filled[:, ::-1].argmax(axis=1)
         target = MARGIN + (share * (SIDE - 2 * MARGIN - (end - begin) + 1)).astype(np.int64)
-        source.append((np.arange(SIDE) - (target - begin)[:, None]) % SIDE)  # wraps around, but only empty lines do
+        source.append((np.arange(SIDE) - (target - begin)[:, None]) % SIDE)  # only empty lines wrap around
     return canvas[np.arange(len(shapes))[:, None, None], source[0][:, :, None], source[1][:, None, :]]
 
 
 def digit_colours(behind, shapes, u):
-    """A colour `(N, 3)` in [0, 1] for each digit: light if the pixels that it covers are dark, else dark."""
+    """A colour `(N, 3)` in [0, 1] for each digit: light if it covers dark pixels, else dark."""
     luminance = behind @ np.float32([0.299, 0.587, 0.114])  # ITU-R BT.601
     covered = (luminance * shapes).sum(axis=(1, 2)) / shapes.sum(axis=(1, 2))
     return np.where(covered[:, None] < 0.5, 1 - 0.25 * u, 0.25 * u)
@@ -137,8 +137,8 @@ def textures(classes, u):
     """Draws a texture of each class in two random colours.
 
     Args:
-        classes: int64 `(N,)`, 0-9, the place in `TEXTURES`.
-        u: float32 `(N, at least 21)`, uniform in [0, 1): the shares that decide pattern (5-9) and colours (10-20).
+        classes: int64 `(N,)`, 0-9, the position in `TEXTURES`.
+        u: float32 `(N, at least 21)`, uniform in [0, 1): columns 5-9 decide the pattern, 10-20 the colours.
 
     Returns:
         float32 `(N, 32, 32, 3)` in [0, 1].
@@ -148,17 +148,17 @@ def textures(classes, u):
         of_class = classes == number
         pattern[of_class] = draw(u[of_class, 5:10, None, None].swapaxes(0, 1))
     dark = 0.35 * u[:, 10:13]
-    step = 0.12 + 0.2 * u[:, 13:16]  # in every channel, so that the pattern shows whatever the colours
+    step = 0.12 + 0.2 * u[:, 13:16]  # in every channel, so that the pattern is visible in all colours
     drawn = dark[:, None, None] + step[:, None, None] * pattern[..., None]
-    return np.where(u[:, 16, None, None, None] < 0.5, drawn, 1 - drawn)  # light backgrounds: dark ones, inverted
+    return np.where(u[:, 16, None, None, None] < 0.5, drawn, 1 - drawn)  # light backgrounds are inverted dark ones
 
 
-# The patterns. Each takes u, five uniform numbers per image (5, n, 1, 1), and returns (n, 32, 32) in [0, 1].
+# The patterns. Each gets u, five uniform numbers per image (5, n, 1, 1), and returns (n, 32, 32) in [0, 1].
 ROW, COLUMN = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 
 
 def _wave(turns):
-    """A sine over turns (1 = a full period), steep enough that stripes have edges, soft enough not to flicker."""
+    """A sine over turns (1 = a full period), clipped: stripes have edges, but no jagged ones."""
     return np.clip(0.5 + np.sin(2 * np.pi * turns), 0, 1)
 
 
@@ -190,12 +190,12 @@ def _rings(u):
 def _rays(u):
     centre = SIDE * (0.25 + 0.5 * u[1:3])
     around = np.arctan2(ROW - centre[0], COLUMN - centre[1]) / (2 * np.pi)
-    return _wave((4 + np.floor(5 * u[0])) * around + u[3])  # a whole number of rays: no seam
+    return _wave((4 + np.floor(5 * u[0])) * around + u[3])  # a whole number of rays, so that the last meets the first
 
 
 def _noise(blur):
     def draw(u):
-        """A window into one wide plane of noise: no random numbers of its own for each pixel of each image."""
+        """A window into one large plane of noise, so that an image needs only two random numbers."""
         plane = np.random.default_rng(2019).random((512, 512), dtype=np.float32)
         plane = cv2.GaussianBlur(plane, (0, 0), blur) if blur else plane
         plane = np.clip(0.5 + (plane - plane.mean()) / (2 * plane.std()), 0, 1)

@@ -1,9 +1,9 @@
 """Where is the background? One function per answer.
 
-All of them take images, float32 `(N, H, W, C)` in [0, 1] with C = 1 (grey) or 3 (RGB), as an array or an eager tensor,
-and return the background mask, a float32 array `(N, H, W, 1)`: 1 on the background, where the attack may change the
-pixel, and 0 on the foreground. All are deterministic, no image's mask depends on the images beside it, and all raise
-`ValueError` for bad images or options before they start.
+All functions take images, float32 `(N, H, W, C)` in [0, 1] with C = 1 (grey) or 3 (RGB), as an array or an eager
+tensor. They return the background mask, a float32 array `(N, H, W, 1)`: 1 on the background, where the attack may
+change the pixel, and 0 on the foreground. All are deterministic. An image's mask does not depend on the other images.
+Bad images or options raise `ValueError` before any work.
 """
 
 import inspect
@@ -18,12 +18,12 @@ from locadv_tf.attacks import losses
 
 
 def threshold(images, *, value=0.1):
-    """Bright on dark: a pixel brighter than `value`, in any of its channels, is foreground.
+    """Bright on dark: a pixel is foreground if one of its channels is brighter than `value`.
 
     Args:
         images: float32 `(N, H, W, C)` in [0, 1].
-        value: the threshold, 0 to 1, or `"otsu"`: one per image, which splits its grey levels into the two groups of
-            least variance (Otsu 1979); grey images only. An image of one grey level is then all background.
+        value: the threshold, 0 to 1, or `"otsu"`: a threshold for each image that splits its grey levels into two
+            groups of least variance (Otsu 1979); grey images only. An image of one grey level is all background.
 
     Returns:
         The background mask, float32 `(N, H, W, 1)`.
@@ -41,33 +41,33 @@ def threshold(images, *, value=0.1):
         images = _array(images, channels=(1,), who="Otsu's threshold", instead="a number as value, or 'border'")
         return _background(images, (_otsu(np.rint(image[..., 0] * 255)) for image in images))
     value, images = validation.fraction(value, name="value"), _array(images)
-    # The brightest channel, not grey: pure blue on black is as bright as an object gets, but its grey level is 0.11.
+    # The brightest channel, not the grey level: pure blue is a bright object, but its grey level is 0.11.
     return _background(images, images.max(axis=-1) > value)
 
 
 def otsu(images):
-    """Short for `threshold(images, value="otsu")`: grey images, each with a threshold of its own."""
+    """Short for `threshold(images, value="otsu")`: grey images, a threshold for each image."""
     return threshold(images, value="otsu")
 
 
 def border(images, *, clusters=3, prior=0.35):
-    """Background is what looks like the image's border: about 1 ms for an image of 32x32.
+    """Background is what has the colours of the image's border: about 1 ms for an image of 32x32.
 
-    The border ring's colours fall into a few clusters. A pixel's score is the Mahalanobis distance of its colour to the
-    nearest of them, times a centre prior; blurred, split by Otsu's threshold and closed, it gives the foreground.
-    In the spirit of boundary-prior saliency (Zhu et al., CVPR 2014, "Saliency Optimization from Robust Background
-    Detection").
+    The colours of the border ring are grouped into a few clusters. A pixel's score is the Mahalanobis distance of its
+    colour to the nearest cluster, times a centre prior. The scores are blurred, split by Otsu's threshold and closed;
+    high scores are foreground. In the spirit of boundary-prior saliency (Zhu et al., CVPR 2014, "Saliency Optimization
+    from Robust Background Detection").
 
     Args:
         images: float32 `(N, H, W, 3)` in [0, 1].
         clusters: number of the border's colour clusters, at least 1.
-        prior: sigma of the Gaussian centre prior as a share of the image's sides, 0.05 to 10 (10: hardly any prior).
+        prior: sigma of the Gaussian centre prior as a share of the image's sides, 0.05 to 10 (10: almost no prior).
 
     Returns:
-        The background mask, float32 `(N, H, W, 1)`. In an image of one colour the prior alone decides: a centred disc.
+        The background mask, float32 `(N, H, W, 1)`. In an image of one colour only the prior decides: a centred disc.
 
     Raises:
-        ValueError: for bad images, grey ones too, or options out of range.
+        ValueError: for bad images, grey images, or options out of range.
 
     Example:
         >>> image = np.full((1, 32, 32, 3), (0.2, 0.6, 0.2), "float32")
@@ -89,7 +89,7 @@ def border(images, *, clusters=3, prior=0.35):
     def foreground(image):
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
         colours = lab[ring]
-        # k-means starts from equal groups by lightness, not from random numbers: the same image gets the same mask.
+        # k-means starts from equal groups by lightness, not from random numbers: equal images get equal masks.
         k = min(clusters, len(colours))
         rank = np.argsort(np.argsort(colours[:, 0], kind="stable"))
         start = (rank * k // len(colours)).astype(np.int32)[:, None]
@@ -98,11 +98,11 @@ def border(images, *, clusters=3, prior=0.35):
         nearest = np.full((height, width), np.inf)  # squared distance
         for members in (colours[group == j] for j in range(k)):
             if len(members) < 0.45 / k * len(colours):
-                continue  # a small part of the border (k = 3: 15 %) is more likely the object leaving the picture
+                continue  # a small part of the border (k = 3: 15 %) is probably an object at the edge
             spread = np.cov(members, rowvar=False, bias=True) + 10 * np.eye(3)  # a floor of about 3 Lab units, squared
             offset = lab - members.mean(axis=0)
             nearest = np.minimum(nearest, np.einsum("hwi,ij,hwj->hw", offset, np.linalg.inv(spread), offset))
-        # 1 +: where no colour stands out let the prior decide, not the rounding errors of distances near zero.
+        # 1 +: if no colour stands out, the prior decides, not rounding errors of distances near zero.
         score = cv2.GaussianBlur((1 + np.sqrt(nearest)) * centre_prior, (0, 0), side / 32)
         levels = cv2.normalize(score, None, 0, 255, cv2.NORM_MINMAX)
         return cv2.morphologyEx(_otsu(levels), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
@@ -111,10 +111,10 @@ def border(images, *, clusters=3, prior=0.35):
 
 
 def grabcut(images, *, upsample=4, iterations=5):
-    """GrabCut (Rother, Kolmogorov and Blake 2004) as OpenCV has it: the classic, slow and weak on tiny images.
+    """GrabCut (Rother, Kolmogorov and Blake 2004) from OpenCV: a classic, slow, and weak on tiny images.
 
-    A frame of 1/16 of the image's sides is taken for background; inside it the algorithm decides. Most masks of images
-    of 32x32 are degenerate without upsampling; with it, one costs about a hundred times what `border` does.
+    A frame of 1/16 of the image's sides counts as background; inside it the algorithm decides. Without upsampling most
+    masks of 32x32 images are degenerate. With upsampling a mask takes about a hundred times as long as with `border`.
 
     Args:
         images: float32 `(N, H, W, C)` in [0, 1]; grey becomes RGB.
@@ -122,14 +122,14 @@ def grabcut(images, *, upsample=4, iterations=5):
         iterations: GrabCut's iterations, at least 1.
 
     Returns:
-        The background mask, float32 `(N, H, W, 1)`. Sets OpenCV's random seed, which cannot be read and put back.
+        The background mask, float32 `(N, H, W, 1)`. It sets OpenCV's random seed, which cannot be restored.
 
     Raises:
         ValueError: for bad images, options out of range, or less than 3 pixels a side after upsampling.
 
     Example:
         >>> image = np.full((1, 16, 16, 3), (0.2, 0.6, 0.2), "float32")
-        >>> image[:, 4:12, 5:10] = (0.9, 0.3, 0.1)  # all foreground, and some of its rim
+        >>> image[:, 4:12, 5:10] = (0.9, 0.3, 0.1)  # all foreground, also some pixels around it
         >>> float(grabcut(image)[:, 4:12, 5:10].max())
         0.0
     """
@@ -138,14 +138,17 @@ def grabcut(images, *, upsample=4, iterations=5):
     height, width = images.shape[1:3]
     big = (width * upsample, height * upsample)
     if min(big) < 3:
-        raise ValueError(f"images of {height}x{width} with upsample={upsample} are too small for a frame; raise it.")
+        raise ValueError(
+            f"images of {height}x{width} with upsample={upsample} are too small for a frame; "
+            "expected at least 3 pixels a side. Use a larger upsample."
+        )
     frame = [max(1, round(side / 16)) for side in big]
     inside = (*frame, big[0] - 2 * frame[0], big[1] - 2 * frame[1])  # x, y, width, height
 
     def foreground(image):
         levels = np.rint(np.broadcast_to(image, (height, width, 3)) * 255).astype(np.uint8)
         levels = cv2.resize(levels, big, interpolation=cv2.INTER_LINEAR)
-        cv2.setRNGSeed(0)  # anew for each image: its mask must not depend on the images before it
+        cv2.setRNGSeed(0)  # again for each image: its mask must not depend on earlier images
         label = cv2.grabCut(levels, None, inside, None, None, iterations, cv2.GC_INIT_WITH_RECT)[0]
         share = np.isin(label, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
         return cv2.resize(share, (width, height), interpolation=cv2.INTER_AREA) > 0.5
@@ -154,11 +157,11 @@ def grabcut(images, *, upsample=4, iterations=5):
 
 
 def center(images, *, foreground=0.3):
-    """The foreground is an ellipse in the middle, the same in all images: a baseline that sees nothing.
+    """The foreground is an ellipse in the middle, the same in all images: a baseline that does not use the image.
 
     Args:
         images: float32 `(N, H, W, C)` in [0, 1].
-        foreground: its share of the image's area, up to whole pixels, 0 to pi/4 (where it touches all four sides).
+        foreground: the ellipse's share of the image's area (up to whole pixels), 0 to pi/4 (it touches all four sides).
 
     Returns:
         The background mask, float32 `(N, H, W, 1)`.
@@ -177,16 +180,16 @@ def center(images, *, foreground=0.3):
 
 
 def saliency(images, labels, *, model, foreground=0.3, smoothness=1.0, batch_size=256):
-    """The foreground is where the true class' logit reacts most to the pixels: what the *model* looks at.
+    """The foreground is where the true class's logit reacts most to the pixels: what the *model* relies on.
 
-    The map is the largest |d logit / d pixel| over the channels (Simonyan et al. 2014, arXiv:1312.6034, section 3), of
-    the logit and not of the loss: where the model is sure the loss is flat, and its gradient underflows.
+    The map is the largest |d logit / d pixel| over the channels (Simonyan et al. 2014, arXiv:1312.6034, section 3). It
+    uses the logit, not the loss: if the model is sure, the loss is flat and its gradient underflows.
 
     Args:
         images: float32 `(N, H, W, C)` in [0, 1].
         labels: the true classes, integers `(N,)`.
         model: a Keras model that returns logits; called with `training=False`.
-        foreground: share of the pixels, those of the largest scores, that is foreground; 0 to 1.
+        foreground: share of the pixels that is foreground, those with the largest scores; 0 to 1.
         smoothness: sigma in pixels of the Gaussian blur of the map, 0 (none) to 100.
         batch_size: images per call of the model.
 
@@ -202,7 +205,7 @@ def saliency(images, labels, *, model, foreground=0.3, smoothness=1.0, batch_siz
         >>> model.set_weights([np.array([[0, 9], [0, 1], [-5, 0], [0, 0]], "float32"), np.zeros(2, "float32")])
         >>> image = np.ones((2, 2, 2, 1), "float32")
         >>> mask = saliency(image, np.array([0, 1]), model=model, foreground=0.25, smoothness=0)
-        >>> mask.reshape(2, 4).astype(int).tolist()  # class 0 hangs on the third pixel, class 1 on the first
+        >>> mask.reshape(2, 4).astype(int).tolist()  # class 0 relies on the third pixel, class 1 on the first
         [[1, 1, 0, 1], [0, 1, 1, 1]]
     """
     images, labels = _array(images), np.asarray(labels)
@@ -218,7 +221,7 @@ def saliency(images, labels, *, model, foreground=0.3, smoothness=1.0, batch_siz
             lambda x, y=y: (tf.gather(model(x, training=False), y, axis=1, batch_dims=1), None), x
         )
         if gradient is None or not np.isfinite(gradient).all():
-            raise ValueError("the model's input gradient is missing or not finite: no saliency map. Check its weights.")
+            raise ValueError("the model's input gradient is missing or not finite; expected numbers. Check the model.")
         maps = np.abs(gradient).max(axis=-1)
         blurred = [cv2.GaussianBlur(one, (0, 0), smoothness) for one in maps] if smoothness else maps
         found.extend(_largest(one, round(foreground * one.size)) for one in blurred)
@@ -237,21 +240,21 @@ def full(images):
 
 
 def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
-    """The control: for each mask a random one of exactly its area, drawn from the seed and the image's position alone.
+    """The control: for each mask a random one of equal area. Only the seed and the image's position decide it.
 
     Args:
-        masks: the masks whose areas count, `(N, H, W, 1)` with values 0 and 1.
+        masks: the masks whose areas are taken, `(N, H, W, 1)` with values 0 and 1.
         seed: integer, at least 0.
-        smoothness: sigma in pixels, 0 to 100, of the Gaussian blur of the noise field whose largest values become the
-            background: 0 scatters single pixels, more makes blobs.
-        first: position of `masks[0]` in the data set, for callers that go through it slice by slice.
-        within: masks `(N, H, W, 1)` that the random ones must not leave, each with room for its area; None: anywhere.
+        smoothness: sigma in pixels, 0 to 100, of a Gaussian blur. The largest values of a blurred noise field become
+            the background: 0 scatters single pixels, more makes blobs.
+        first: position of `masks[0]` in the data set, for callers that take the data set slice by slice.
+        within: masks `(N, H, W, 1)` that contain the random masks, each with enough room; None: anywhere.
 
     Returns:
         The background mask, float32 `(N, H, W, 1)`.
 
     Raises:
-        ValueError: for masks of another shape or with other values, options out of range, or no room.
+        ValueError: for masks of another shape or with other values, options out of range, or too little room.
 
     Example:
         >>> mask = center(np.zeros((2, 8, 8, 1), "float32"))
@@ -264,8 +267,8 @@ def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
     smoothness = validation.fraction(smoothness, name="smoothness", high=100)
     within = np.ones_like(masks) if within is None else _mask_array(within, masks, name="within")
     if (masks.sum(axis=(1, 2, 3)) > within.sum(axis=(1, 2, 3))).any():
-        raise ValueError("some image's mask has more pixels than within leaves it; expected at most as many.")
-    # The blur needs noise from beyond the edges: mirrored there, the field would vary more at the edges than inside.
+        raise ValueError("a mask has more pixels than its mask in within; expected at most as many.")
+    # The blur needs noise beyond the edges: mirrored noise would make the field vary more at the edges.
     margin = math.ceil(4 * smoothness)
     size = [side + 2 * margin for side in masks.shape[1:3]]
     controls = np.empty_like(masks)
@@ -282,12 +285,13 @@ def ground_truth(images, exact):
     """The data set's own masks, checked: float32 `(N, H, W, 1)`.
 
     Raises:
-        ValueError: if there are none (`exact` is None), they do not fit the images, or hold other values than 0 and 1.
+        ValueError: if there are none (`exact` is None), they do not fit the images, or they have other values than
+            0 and 1.
     """
     images = _array(images)
     if exact is None:
         raise ValueError(
-            "source='ground_truth', but this data set has no exact masks; composite and oxford_iiit_pet have some. "
+            "source='ground_truth', but this data set has no exact masks; composite and oxford_iiit_pet have them. "
             f"Use one of them, or another source: {_listed(s for s in SOURCES if s != 'ground_truth')}."
         )
     return _mask_array(exact, images, name="exact")
@@ -301,23 +305,23 @@ SOURCES = tuple(_FUNCTIONS)
 
 
 def background_mask(source, images, *, labels=None, exact=None, default=None, seed=0, **options):
-    """The one place where a source's name becomes a mask.
+    """The mask that a source's name stands for.
 
     Args:
         source: one of `SOURCES`.
         images: float32 `(N, H, W, C)` in [0, 1].
         labels: the true classes, integers `(N,)`; only `"saliency"` needs them.
         exact: the data set's own masks `(N, H, W, 1)`, if it has any.
-        default: for `"random"`, the name of the source whose masks' areas it takes; `"ground_truth"` if there are
-            exact masks and no name is given.
+        default: for `"random"`, the name of the source whose areas it takes; without a name `"ground_truth"`, if there
+            are exact masks.
         seed: for `"random"`.
-        **options: the keyword arguments of the source's function, `value=0.2` for `"threshold"` say.
+        **options: the keyword arguments of the source's function, for example `value=0.2` for `"threshold"`.
 
     Returns:
         The background mask, float32 `(N, H, W, 1)`.
 
     Raises:
-        ValueError: for an unknown source or option, a missing one, or what the source's function raises it for.
+        ValueError: for an unknown source or option, a missing option, or bad input of the source's function.
 
     Example:
         >>> image = np.array([0.0, 0.2, 0.9], "float32").reshape(1, 1, 3, 1)
@@ -328,23 +332,23 @@ def background_mask(source, images, *, labels=None, exact=None, default=None, se
     if source == "random":
         default = default or ("ground_truth" if exact is not None else None)
         if default in (None, "random"):
-            raise ValueError(f"source='random' needs the source whose areas it takes as default; got {default!r}.")
+            raise ValueError(f"default={default!r}; expected another source, whose areas source='random' takes.")
         validation.choice(default, SOURCES, name="default")
         return random(background_mask(default, images, labels=labels, exact=exact), seed=seed, **options)
     if source == "saliency" and labels is None:
-        raise ValueError("source='saliency' needs labels, the true classes (N,).")
+        raise ValueError("labels=None; expected the true classes (N,), which source='saliency' needs.")
     extra = {"saliency": (labels,), "ground_truth": (exact,)}.get(source, ())
     return _FUNCTIONS[source](images, *extra, **options)
 
 
 def check_options(source, options, *, taken=()):
-    """Checks the names of a source's options, before any work.
+    """Checks the names of a source's options before any work.
 
     Args:
-        source: one of `SOURCES`; `options`: a dictionary; `taken`: names that the caller fills in itself.
+        source: one of `SOURCES`; `options`: a dictionary; `taken`: names that the caller sets itself.
 
     Raises:
-        ValueError: for an unknown source, an unknown or missing option, or a model that is none.
+        ValueError: for an unknown source, an unknown or missing option, or a model that is no model.
     """
     validation.choice(source, SOURCES, name="source")
     parameters = inspect.signature(_FUNCTIONS[source]).parameters.values()
@@ -364,18 +368,18 @@ def check_options(source, options, *, taken=()):
 def quality(masks, *, exact=None):
     """How good are the masks? Compares sources with each other and with the exact masks.
 
-    Overlap is the IoU of the *foreground*, averaged over images (1 where both have none): the background fills most of
-    an image, so that its IoU is high for any two masks. Chance does not give 0: random foregrounds of a share p overlap
-    by about p / (2 - p); add a `"random"` source to see it.
+    Overlap is the IoU of the *foreground*, averaged over images (1 where both have none). The background fills most of
+    an image, so its IoU is high for any two masks. Chance does not give 0: two random foregrounds with a share p have
+    an IoU of about p / (2 - p); add a `"random"` source to see it.
 
     Args:
-        masks: dict of a source's name to its masks of the same images, `(N, H, W, 1)`.
+        masks: dict from a source's name to its masks of the same images, `(N, H, W, 1)`.
         exact: the exact masks `(N, H, W, 1)`, or None.
 
     Returns:
         A list of dicts, one per source: `source`, `n` (images), `background_mean` and `background_median` (its share
         of the image's area), `degenerate` (share of masks with more than 95 % or less than 5 % background),
-        `iou_exact` if there are exact masks, and `iou_<name>` for each source, 1 for itself.
+        `iou_exact` if there are exact masks, and `iou_<name>` for each source (1 with itself).
 
     Raises:
         ValueError: for no masks, masks of different shapes, or values other than 0 and 1.
@@ -401,12 +405,12 @@ def quality(masks, *, exact=None):
 
 
 def _array(images, *, channels=(1, 3), who="a background mask", instead=None):
-    """The checked images as an array that OpenCV takes: it refuses views that are flipped."""
+    """The checked images as an array for OpenCV, which refuses flipped views."""
     images = np.ascontiguousarray(validation.images(images, name="images"))
     if images.shape[-1] not in channels:
         kinds = " or ".join({1: "grey images (N, H, W, 1)", 3: "colour images (N, H, W, 3)"}[c] for c in channels)
-        mend = f" Use {instead} instead." if instead else ""
-        raise ValueError(f"images has shape {images.shape}; {who} needs {kinds}.{mend}")
+        fix = f" Use {instead} instead." if instead else ""
+        raise ValueError(f"images has shape {images.shape}; {who} needs {kinds}.{fix}")
     return images
 
 
@@ -415,7 +419,7 @@ def _mask_array(masks, images, *, name):
 
 
 def _background(images, foregrounds):
-    """The masks `(N, H, W, 1)` for the images' foregrounds, N times `(H, W)` with values 0 and 1."""
+    """The masks `(N, H, W, 1)` from N foregrounds `(H, W)` with values 0 and 1."""
     masks = np.empty((*images.shape[:3], 1), np.float32)
     for mask, foreground in zip(masks, foregrounds, strict=True):
         mask[..., 0] = 1 - foreground
@@ -423,7 +427,7 @@ def _background(images, foregrounds):
 
 
 def _otsu(levels):
-    """1 where `levels` `(H, W)` in [0, 255] lie above Otsu's threshold, as uint8."""
+    """1 where `levels` `(H, W)` in [0, 255] are above Otsu's threshold, as uint8."""
     levels = levels.astype(np.uint8)
     split, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     return (levels > max(split, levels.min())).astype(np.uint8)  # min: OpenCV's split of a single grey level is 0
@@ -436,7 +440,7 @@ def _distance_to_centre(height, width):
 
 
 def _largest(scores, count):
-    """True at the `count` largest scores `(H, W)`; among equals the first in reading order win."""
+    """True at the `count` largest scores `(H, W)`; of equal scores the first in reading order count."""
     chosen = np.zeros(scores.size, bool)
     chosen[np.argsort(-scores, axis=None, kind="stable")[:count]] = True
     return chosen.reshape(scores.shape)

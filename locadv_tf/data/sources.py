@@ -1,4 +1,4 @@
-"""Images and labels of a split as arrays, from scikit-learn or from TFDS; what is not on disk is said at once."""
+"""Images and labels of a split as arrays, from scikit-learn or from TFDS."""
 
 import difflib
 import functools
@@ -20,7 +20,7 @@ PROBE = "https://storage.googleapis.com"  # where TFDS keeps its own copies
 
 
 def read_images(name, split, *, limit=None, seed=0, image_size=None, download=True):
-    """The images of one split as arrays; arguments and errors are those of `load_data`, composite excepted.
+    """The images of one split as arrays; arguments and errors are those of `load_data` (but not for composite).
 
     Returns:
         images uint8 `(N, H, W, C)`, labels int64 `(N,)`, exact background masks float32 `(N, H, W, 1)` or None.
@@ -32,7 +32,7 @@ def read_images(name, split, *, limit=None, seed=0, image_size=None, download=Tr
         return x[start:stop], y[start:stop], None
     if image_size is not None:
         if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
-            raise ValueError(f"image_size={image_size!r}; expected (height, width), (128, 128) say.")
+            raise ValueError(f"image_size={image_size!r}; expected (height, width), for example (128, 128).")
         image_size = tuple(validation.count(side, name="image_size") for side in image_size)
     builder = _prepared(name, download)
     import tensorflow_datasets as tfds
@@ -40,7 +40,7 @@ def read_images(name, split, *, limit=None, seed=0, image_size=None, download=Tr
     is_pet = builder.name == "oxford_iiit_pet"
     size = image_size or ((128, 128) if is_pet else None)
     if size is None and None in builder.info.features["image"].shape:
-        raise ValueError(f"the images of {name!r} vary in size; expected image_size=(height, width), (128, 128) say.")
+        raise ValueError(f"the images of {name!r} vary in size; expected image_size=(height, width), like (128, 128).")
     layout = _layout(builder)
     part, start, stop = resolve_split(
         split, {ours: end - begin for ours, (_, begin, end) in layout.items()}, limit=limit, seed=seed
@@ -57,7 +57,7 @@ def read_images(name, split, *, limit=None, seed=0, image_size=None, download=Tr
         background = tf.cast(example["segmentation_mask"] == 2, tf.float32)  # 1 is the pet, 3 its outline
         return image, example["label"], tf.image.resize(background, size, method="nearest")
 
-    # One file after the other (cycle length 1), so that a slice of a split equals the same slice of the whole.
+    # One file after the other (cycle length 1): a slice of a split equals the same slice of the whole.
     order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     piece = f"{theirs}[{begin + start}:{begin + stop}]"
     examples = builder.as_dataset(split=piece, shuffle_files=False, read_config=order)
@@ -69,7 +69,7 @@ def read_images(name, split, *, limit=None, seed=0, image_size=None, download=Tr
 
 
 def split_sizes(name, *, download=True):
-    """How many images `"train"`, `"validation"` and `"test"` of a set have (not of composite), as a dict."""
+    """The numbers of images in `"train"`, `"validation"` and `"test"` of a set (not composite), as a dict."""
     if name == "digits":
         return {part: len(y) for part, (_, y) in _digits().items()}
     return {part: stop - start for part, (_, start, stop) in _layout(_prepared(name, download)).items()}
@@ -80,16 +80,16 @@ def resolve_split(split, sizes, *, limit=None, seed=0):
 
     Args:
         split: `"test"`, `"test[:100]"`, `"train[10%:20%]"`, `"train[-50:]"`: as in TFDS; percentages are rounded to the
-            closest image.
+            nearest image.
         sizes: dict of the number of images of each split.
-        limit: at most that many images, from an offset that `seed` draws.
+        limit: at most this many images, from an offset that `seed` draws.
         seed: non-negative integer.
 
     Returns:
         `(name of the split, start, stop)`.
 
     Raises:
-        ValueError: for an unknown split, bounds beyond its size, or a slice with no image in it.
+        ValueError: for an unknown split, bounds beyond its size, or a slice without images.
 
     Example:
         >>> resolve_split("test[10%:-50]", {"train": 1000, "validation": 100, "test": 200})
@@ -124,14 +124,14 @@ def parse_split(split):
     return match.groups()
 
 
-@functools.cache  # a tenth of a second each time; composite asks three times
+@functools.cache  # it takes a tenth of a second, and composite calls it three times
 def _digits():
     """scikit-learn's 1,797 digits, `{split: (uint8 (N, 28, 28, 1), int64 (N,))}`: 1,197, 200 and 400, stratified."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     x, y = load_digits(return_X_y=True)
-    x = np.pad(x.reshape(-1, 8, 8) * (255 / 16), ((0, 0), (1, 1), (1, 1)))  # a margin: the strokes touch the edge
+    x = np.pad(x.reshape(-1, 8, 8) * (255 / 16), ((0, 0), (1, 1), (1, 1)))  # a margin: strokes touch the edge
     x = np.stack([cv2.resize(image, (28, 28), interpolation=cv2.INTER_CUBIC) for image in x])
     x = np.rint(x.clip(0, 255)).astype(np.uint8)[..., None]
     x, x_test, y, y_test = train_test_split(x, y.astype(np.int64), test_size=400, stratify=y, random_state=0)
@@ -142,7 +142,7 @@ def _digits():
 
 
 def _layout(builder):
-    """Where our splits lie in TFDS's: `{our split: (TFDS's split, start, stop)}`."""
+    """Our splits as parts of TFDS's: `{our split: (TFDS's split, start, stop)}`."""
     sizes = {part: info.num_examples for part, info in builder.info.splits.items()}
     if "train" not in sizes:
         raise ValueError(f"{builder.name!r} has only the splits {', '.join(sizes)}; expected one called 'train'.")
@@ -157,16 +157,16 @@ def _layout(builder):
 
 
 def builder_of(name):
-    import tensorflow_datasets as tfds  # here: the embedded sets do not need it, and its import takes a while
+    import tensorflow_datasets as tfds  # here: the embedded sets do not need it, and its import is slow
 
-    # No "huggingface:…" or community names: TFDS would go to the network for those just to look them up.
+    # No "huggingface:…" or community names: TFDS would use the network to look them up.
     if isinstance(name, str) and re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
         try:
             return tfds.builder(name, data_dir=_data_dir())
         except tfds.core.DatasetNotFoundError:
             pass
-        except Exception as error:  # an unknown configuration or version, or a package that this set's code needs
-            raise ValueError(f"TFDS cannot make data set {name!r} ({_first_line(error)}). Mend the name.") from error
+        except Exception as error:  # an unknown configuration or version, or a missing package
+            raise ValueError(f"TFDS cannot make data set {name!r} ({_first_line(error)}). Check the name.") from error
     known = [*EMBEDDED, *tfds.list_builders(with_community_datasets=False)]
     close = " or ".join(repr(match) for match in difflib.get_close_matches(str(name), known, n=3))
     raise ValueError(
@@ -176,7 +176,7 @@ def builder_of(name):
 
 
 def _data_dir():
-    # Read when asked: TFDS itself reads the variable only once, when it is imported.
+    # Read at each call: TFDS reads the variable only once, at its import.
     return os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
@@ -188,21 +188,21 @@ def features(builder):
     if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
         raise ValueError(
             f"{builder.name!r} is no image classification set: its features are {', '.join(features)}; expected an "
-            "image called 'image' and a class called 'label'. Choose another set, 'mnist' say."
+            "image called 'image' and a class called 'label'. Choose another set, for example 'mnist'."
         )
     if image.shape[-1] not in (1, 3) or image.np_dtype != np.uint8:
         raise ValueError(
             f"{builder.name!r} has images of shape {image.shape}, {np.dtype(image.np_dtype)}; expected uint8 with "
-            "1 or 3 channels. Choose another set, 'mnist' say."
+            "1 or 3 channels. Choose another set, for example 'mnist'."
         )
     return features
 
 
 def _prepared(name, download):
-    """TFDS's builder of a set that is on disk, if need be after a download."""
+    """TFDS's builder of a set on disk; it downloads the set if necessary."""
     builder = builder_of(name)
-    features(builder)  # checked before anything is downloaded
-    if builder.data_path.exists() and builder.is_prepared():  # asked for a folder that is not there, TFDS logs a line
+    features(builder)  # checked before any download
+    if builder.data_path.exists() and builder.is_prepared():  # exists() first: else TFDS logs a line
         return builder
 
     def missing(why):
@@ -217,27 +217,27 @@ def _prepared(name, download):
         raise missing("there is no network to download it")
     try:
         builder.download_and_prepare()
-    except Exception as error:  # whatever TFDS, its hosts or its parsers raise: the student needs the one line
+    except Exception as error:  # any error of TFDS, its hosts or its parsers: the student needs one line
         raise missing(f"could not be downloaded ({_first_line(error)})") from error
     return builder
 
 
 def _network_answers(seconds=3.0):
-    """Asks once, for at most that long: without a network TFDS retries for minutes."""
+    """Tries once, for at most `seconds`: without a network TFDS retries for minutes."""
     answers = []
 
     def ask():
         try:
-            # An opener of its own honours the proxy variables as they are now; urlopen keeps its first ones.
+            # A new opener reads the present proxy variables; urlopen keeps the first ones.
             urllib.request.build_opener().open(PROBE, timeout=seconds).close()
             answers.append(True)
-        except urllib.error.HTTPError as error:  # an error page is an answer, too
+        except urllib.error.HTTPError as error:  # an error page is also an answer
             error.close()
             answers.append(True)
-        except Exception:  # no route, no name, a refusing or misspelt proxy: no network
+        except Exception:  # no route, no name, a wrong or closed proxy: no network
             pass
 
-    thread = threading.Thread(target=ask, daemon=True)  # the timeout above does not cover the look-up of the name
+    thread = threading.Thread(target=ask, daemon=True)  # the timeout above does not limit the look-up of the name
     thread.start()
     thread.join(seconds)
     return bool(answers)

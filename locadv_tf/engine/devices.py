@@ -4,11 +4,19 @@ import contextlib
 import functools
 import queue
 import threading
+import warnings
 from collections import deque
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from locadv_tf.engine.kept import kept_on
+
+
+def on_gpu():
+    """Whether TensorFlow computes on a GPU."""
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def devices():
@@ -17,32 +25,44 @@ def devices():
     return gpus if len(gpus) > 1 else [None]
 
 
-def copies(model, names, image=None, version=None):
+def copies(model, names, image=None):
     """The model on each device: itself, or clones with its weights.
 
-    One that cannot be cloned, or whose clones answer otherwise, stays on one device.
+    A model that cannot be cloned, or whose clones answer otherwise, stays on one device. A warning says so.
 
     Args:
         model: a Keras model; `names`: what `devices` returned.
         image: float32 `(N, H, W, C)`, a few images that model and clones must agree on; None: they are not asked.
-        version: anything hashable. Clones are kept, and made anew for another version.
     """
     if len(names) == 1:
         return {names[0]: model}
     try:
-        clones = {name: _clone(model, name, version) for name in names}
-    except (NotImplementedError, ValueError, TypeError):  # no `get_config`, or one that does not fit
-        return {None: model}
+        clones = {name: kept_on(model, ("clone", name), functools.partial(_clone, model, name)) for name in names}
+    except (NotImplementedError, ValueError, TypeError) as error:  # no `get_config`, or one that does not fit
+        return _alone(model, names, f"it cannot be cloned ({type(error).__name__}: give it a get_config)")
     expected = None if image is None else model(image, training=False)
     for name, clone in clones.items():
         clone.set_weights(model.get_weights())
         with tf.device(name):
-            for layer in clone._flatten_layers():  # nested ones, too
+            for layer in _layers(clone):
                 if hasattr(layer, "finalize_state"):  # Normalization computes with tensors made of its weights
                     layer.finalize_state()
             if image is not None and not agree(clone(image, training=False), expected):
-                return {None: model}  # some layer holds what its config does not tell
+                return _alone(model, names, "its clones answer otherwise: a layer holds what its config does not tell")
     return clones
+
+
+def _alone(model, names, reason):
+    idle = ", ".join(name for name in names[1:])
+    warnings.warn(f"the model runs on one device, and {idle} stay idle: {reason}.", stacklevel=2)
+    return {None: model}
+
+
+def _layers(model):
+    """All layers, nested ones too."""
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _layers(layer)
 
 
 def agree(logits, expected):
@@ -52,14 +72,13 @@ def agree(logits, expected):
     return np.allclose(logits, expected, rtol=0, atol=1e-3 * scale, equal_nan=True)
 
 
-@functools.lru_cache(maxsize=16)
-def _clone(model, name, version):
+def _clone(model, name):
     with tf.device(name):
         return keras.models.clone_model(model)
 
 
 def deal(items, n):
-    """`n` iterators that share `items` out in turn, like cards, whoever asks first: a repeated run deals the same."""
+    """`n` iterators that share `items` out in turn, like cards, in whatever order they ask: each run deals the same."""
     items, hands, lock = iter(items), [deque() for _ in range(n)], threading.Lock()
     turn = 0
 
@@ -120,7 +139,7 @@ def together(streams):
             if not isinstance(ended, StopIteration):
                 error = error or ended
                 stopped.set()
-    finally:  # also where whoever listens has gone away
+    finally:  # also where nobody listens any more
         stopped.set()
         while any(thread.is_alive() for thread in threads):
             with contextlib.suppress(queue.Empty):

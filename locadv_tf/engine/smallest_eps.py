@@ -6,24 +6,30 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
+from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.attack import check_attack
+from locadv_tf.attacks.fmn import FMN
+from locadv_tf.data.batches import length
+from locadv_tf.engine.kept import kept_on
 from locadv_tf.engine.progress import progress_bar
-from locadv_tf.engine.stream import attack_stream, run_attack
+from locadv_tf.engine.slots import traced_once
+from locadv_tf.engine.stream import attack_stream, checked_batches, run_attack
 
 
 def smallest_eps(
     model, data, attack, *, region="background", precision=0.5 / 255, seed=0, batch_size=128, progress=False
 ):
-    """The smallest eps at which the attack fools the model, by bisection between 0 and `attack.eps`.
+    """The smallest eps at which the attack fools the model: by bisection between 0 and `attack.eps`, or by `FMN`.
 
-    An upper bound per image, as an attack is no proof: at the eps returned it fools, at one that is at most `precision`
-    lower it did not. That success grows with eps is taken for granted.
+    An upper bound per image, as an attack is no proof. By bisection: at the eps returned the attack fools, at one that
+    is at most `precision` lower it did not. That success grows with eps is taken for granted. `FMN` finds the smallest
+    change in one run of its steps, mostly with fewer gradients (`benchmarks/minimum_norm.py`).
 
     Args:
         model, data, region, seed, batch_size, progress: as for `run_attack`. A data set is kept in memory: one that
             shuffles stays in the order in which it came first.
         attack: an attack object; its `eps` is the largest that is tried.
-        precision: how closely the smallest eps is found, in the units of eps.
+        precision: how closely bisection finds the smallest eps, in the units of eps.
 
     Returns:
         float64 `(N,)`, in the order of the input: 0 where the model errs without an attack, infinite where `attack.eps`
@@ -47,6 +53,8 @@ def smallest_eps(
     if isinstance(data, tf.data.Dataset):  # it is read once for each round, and what shuffles would come otherwise
         data = data.cache()
     options = {"region": region, "seed": seed, "batch_size": batch_size}
+    if isinstance(attack, FMN):
+        return _minimum_norm(model, data, attack, progress=progress, **options)
     first = run_attack(model, data, attack, keep_images=False, **options)
     high = np.where(first.natural_correct, np.where(first.fooled, attack.eps, np.inf), 0.0)
     low = np.zeros(len(first))
@@ -62,3 +70,21 @@ def smallest_eps(
             low = np.where(between & ~fooled, middle, low)
             bar.update(1)
     return high
+
+
+def _minimum_norm(model, data, attack, *, region, seed, batch_size, progress):
+    validation.seed(seed)
+    validation.count(batch_size, name="batch_size")
+
+    def found(image, label, allowed):
+        x = attack(model, image, label, mask=allowed, seed=seed)
+        return balls.size(x - image, attack.norm), losses.respond(model, x, label).fooled
+
+    run = kept_on(model, (attack, seed, region), lambda: traced_once(found))
+    sizes = []
+    with progress_bar(f"{attack} · {region}", total=length(data), shown=progress) as bar:
+        for image, label, allowed in checked_batches(model, data, attack, batch_size, region):
+            size, fooled = run(image, label, allowed)
+            sizes.append(np.where(fooled, size, np.inf).astype(np.float64))
+            bar.update(len(label))
+    return np.concatenate(sizes) if sizes else np.zeros(0)

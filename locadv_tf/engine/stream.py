@@ -1,34 +1,32 @@
 """Continuous batching: an attack on a stream of images that never spends a gradient on an image that needs none.
 
-A plain loop attacks a batch until its last step, long after most of its images are fooled. Here an image leaves the
-batch when it is fooled or has taken all its steps, and a waiting one takes its place, so the batch stays full:
+A plain loop attacks a batch until its last step, long after most of its images are fooled. Here an image leaves its
+slot when it is fooled or has taken all its steps, and a waiting one takes its place, so the slots stay full:
 
-    data → natural verdict → waiting → the batch, one step at a time → reached the last step → verdict → out
+    data → natural verdict → waiting → the slots, one step at a time → reached the last step → verdict → out
                                 ↑                                                               |
-                                └────────────────── the next restart, if not fooled ────────────┘
+                                └────────────────── the next run, if not fooled ────────────────┘
 
-Every image passes through the same points as in the plain loop (its random numbers follow from the seed and its
-index alone), so the verdicts are those of the plain loop, whatever the batch. The batch stays on the device from step
-to step; only who is fooled comes back.
+Every image passes through the same points as in the plain loop: its random numbers follow from the seed and its index
+alone. So the verdicts are those of the plain loop, whatever the batch. The slots stay on the device from step to step;
+only who is fooled comes back.
 """
 
 import dataclasses
-import functools
 import itertools
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import loop, losses
 from locadv_tf.attacks.attack import check_attack
-from locadv_tf.attacks.loop import Point, Task, better, image_key
+from locadv_tf.attacks.loop import Point, better
 from locadv_tf.attacks.regions import allowed
 from locadv_tf.data.batches import batches, length
-from locadv_tf.engine.devices import agree, copies, deal, devices, together
+from locadv_tf.engine.devices import agree, copies, deal, devices, on_gpu, together
+from locadv_tf.engine.kept import forget
 from locadv_tf.engine.progress import progress_bar
+from locadv_tf.engine.slots import Slots, compiled_attack, compiled_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +75,8 @@ def run_attack(
 ):
     """Attacks a whole data set.
 
-    The model should be deterministic: of one that tosses coins the attack keeps the luckiest draw.
+    The model should be deterministic. Of a nondeterministic one the attack keeps the luckiest draw; `PGD(samples=)`
+    takes the mean of several.
 
     Args:
         model: a Keras model that maps float32 images in [0, 1] to logits.
@@ -131,7 +130,8 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
     Yields:
         A dictionary of NumPy arrays with one entry per finished image: `index` (its position in the input), `image`,
         `label`, `allowed`, `best_image`, `best_loss`, `best_fooled`, `natural_loss`, `natural_correct`, `nonfinite`,
-        `clipped` (the sum over its steps of the share of pixels that were clipped), `evaluations` and `queries`.
+        `steps`, `clipped` (the sum over its steps of the share of pixels that were clipped), `evaluations` and
+        `queries`.
     """
     check_attack(attack)
     validation.seed(seed)
@@ -147,7 +147,7 @@ def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
     if (jobs := next(arrivals, None)) is None:
         return
     image, arrivals = jobs["image"], itertools.chain([jobs], arrivals)
-    models = copies(model, devices(), image[:8], version=_compiled(model, image.shape[1:]))
+    models = copies(model, devices(), image[:8])
     streams = {}
     for (device, copy), jobs in zip(models.items(), deal(arrivals, len(models)), strict=True):
         first = 0
@@ -161,13 +161,14 @@ def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
 
 
 def _run(model, arrivals, attack, seed, first, stop, batch_size):
-    """One attack on a stream of jobs; its restarts are numbered from `first` on."""
+    """One attack on a stream of jobs; its runs are numbered from `first` on."""
     steps = attack.steps if attack.eps > 0 else 0
-    waiting = batch = reached = None  # jobs before their first step, on their way, and after their last step
+    waiting = slots = reached = None  # jobs before their first step, on their way, and after their last step
+    on_the_way = lambda: slots is not None and slots.active.any()  # noqa: E731
     more = True
 
     while True:
-        while more and _size(waiting) + _size(batch) < batch_size:
+        while more and _size(waiting) + (slots.active.sum() if on_the_way() else 0) < batch_size:
             if (jobs := next(arrivals, None)) is None:
                 more = False
                 break
@@ -177,94 +178,53 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
                 yield _take(jobs, done)
             waiting = _join(waiting, _take(jobs, ~done) | {"run": np.zeros(np.sum(~done), np.int32)})
 
-        # Coming in costs a few milliseconds, for one image as for many: until an eighth is free the batch runs smaller.
-        room = batch_size - _size(batch)
-        if _size(waiting) and (room >= max(1, batch_size // 8) or not _size(batch)):
-            batch = _enter(model, attack, batch, _take(waiting, slice(room)), seed, first)
-            waiting = _take(waiting, slice(room, None))
+        if _size(waiting) and slots is None:
+            shape, size = waiting["image"].shape[1:], min(batch_size, _size(waiting))
+            compiled = compiled_attack(model, attack, shape, stop)
+            slots = Slots(compiled, attack, seed=seed, first=first, stop=stop, size=size)
+        if slots is not None and not (more or on_gpu()):
+            slots.shrink(_size(waiting) + _size(reached))
+        # Coming and going cost a few milliseconds, for one image as for many.
+        few = max(1, batch_size // 16)
+        if _size(waiting) and slots.free >= min(few, _size(waiting)):
+            n = min(slots.free, _size(waiting))
+            slots.enter(_take(waiting, slice(n)))
+            waiting = _take(waiting, slice(n, None))
 
-        if _size(batch):
+        if on_the_way():
             if steps:
-                batch = batch.advanced()
-            fooled = batch.search.best.fooled.numpy() & (stop == "fooled")
-            if (leaves := fooled | (batch.k == steps)).any():
-                jobs, batch = _leave(batch, leaves, "evaluations" if attack.uses_gradient else "queries")
-                if (done := fooled[leaves]).any():
+                slots.advance()
+            last = slots.active & ~slots.fooled & (slots.k == steps)
+            if last.any() or slots.fooled.sum() >= few or (slots.fooled == slots.active).all():
+                jobs = slots.leave(slots.fooled | last)
+                if (done := jobs["best"].fooled & (stop == "fooled")).any():
                     yield _take(jobs, done)
                 reached = _join(reached, _take(jobs, ~done))
 
         # The points behind the last step need a verdict but no gradient: they are judged together.
-        if _size(reached) >= batch_size or (_size(reached) and not _size(batch) and not _size(waiting)):
-            _judge(model, reached)
+        if _size(reached) >= batch_size or (_size(reached) and not on_the_way() and not _size(waiting)):
+            _judge(model, reached, attack.samples)
             done = (reached["run"] + 1 == attack.runs) | (reached["best"].fooled & (stop == "fooled"))
             if done.any():
                 yield _take(reached, done)
             again, reached = _take(reached, ~done), None
             waiting = _join(waiting, again | {"run": again["run"] + 1})
-        if not (more or _size(waiting) or _size(batch) or _size(reached)):
+        if not (more or _size(waiting) or on_the_way() or _size(reached)):
             return
 
 
 # What happens to jobs: dictionaries of arrays with an entry per image.
 
 
-@dataclasses.dataclass(frozen=True)
-class _Batch:
-    """The jobs on their way: tensors on the device, and what only the host needs, `k` (steps taken) and `rest`."""
-
-    task: dict  # what makes a `loop.Task`
-    search: loop.Search
-    k: np.ndarray
-    rest: dict
-    compiled: "_CompiledAttack"
-
-    def __len__(self):
-        return len(self.k)
-
-    def advanced(self):
-        """One gradient (or query) and one step for every job."""
-        return dataclasses.replace(self, search=self.compiled.advance(self.task, self.search), k=self.k + 1)
-
-
-def _enter(model, attack, batch, jobs, seed, first):
-    """Jobs join the batch at the start point of their run."""
-    n = _size(jobs)
-    numbers = {
-        "alpha": np.float32(attack.step_size_at(jobs["eps"])),
-        "steps": np.full(n, attack.steps, np.float32),
-        "number": np.int32(first + jobs["run"]),  # in all the runs of an ensemble
-        "seed": np.full(n, seed, np.int64),
-    }
-    given = {name: jobs[name] for name in ("image", "label", "allowed", "eps", "best", "clipped", "index", "run")}
-    shape = jobs["image"].shape[1:]
-    compiled = _compiled_attack(model, attack.structure, shape, _compiled(model, shape))
-    task, search = compiled.begin(given | numbers)
-    k, rest = np.zeros(n, np.int32), {name: jobs[name] for name in _REST}
-    if _size(batch):
-        task, search = compiled.join((batch.task, batch.search), (task, search))
-        k, rest = np.concatenate([batch.k, k]), _join(batch.rest, rest)
-    return _Batch(task, search, k, rest, compiled)
-
-
-def _leave(batch, leaves, counter):
-    """The jobs that leave the batch, each with its last point `x`, and the batch without them."""
-    stays = ~leaves
-    indices = np.flatnonzero(leaves), np.flatnonzero(stays)
-    out, (task, search) = batch.compiled.part(batch.task, batch.search, *indices)
-    jobs = tf.nest.map_structure(lambda part: part.numpy(), out) | _take(batch.rest, leaves)
-    jobs[counter] = jobs[counter] + batch.k[leaves]
-    return jobs, dataclasses.replace(batch, task=task, search=search, k=batch.k[stays], rest=_take(batch.rest, stays))
-
-
-def _judge(model, jobs):
+def _judge(model, jobs, samples):
     """The verdict on the jobs' last points, in place; the points are let go."""
     x = jobs.pop("x")
-    best = better(jobs["best"], x, _compiled(model, x.shape[1:]).judge(x, jobs["label"]))
+    best = better(jobs["best"], x, compiled_model(model, x.shape[1:], samples).judge(x, jobs["label"]))
     jobs["best"] = tf.nest.map_structure(np.asarray, best)
 
 
 def _size(jobs):
-    return 0 if jobs is None else len(jobs["index"]) if isinstance(jobs, dict) else len(jobs)
+    return 0 if jobs is None else len(jobs["index"])
 
 
 def _take(jobs, which):
@@ -281,109 +241,33 @@ def _stack(*parts):
     return np.concatenate(parts)
 
 
-# What is compiled: for any number of images and any budget, traced once.
-
-
-class _Compiled(NamedTuple):
-    judge: Callable
-    logits: Callable
-
-
-class _CompiledAttack(NamedTuple):
-    begin: Callable
-    advance: Callable
-    join: Callable
-    part: Callable
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled(model, shape):
-    """A model's verdicts and logits. They follow its weights; whatever else changes in it, `_fresh` must find."""
-
-    def judge(x, label):
-        return losses.respond(model, x, label)._replace(gradient=())
-
-    def logits(x):
-        return model(x, training=False)
-
-    return _Compiled(_traced_once(judge), _traced_once(logits))
-
-
-@functools.lru_cache(maxsize=32)
-def _compiled_attack(model, attack, shape, version):
-    """An attack's start and its step, whatever its numbers: `attack` is the `structure` of one.
-
-    `version` is the model's `_Compiled`, so that a model that was compiled anew has its attacks compiled anew.
-
-    How its jobs join and leave a batch, too: a function that all attacks shared would be traced again for each one's
-    memory, of which TensorFlow warns on stderr.
-    """
-
-    def advance(task, s):
-        return loop.advance(attack, model, Task(**task), s)
-
-    def begin(given):
-        task = {name: given[name] for name in ("image", "label", "allowed", "eps", "alpha", "steps")}
-        task["key"] = image_key(given["seed"], given["index"], given["number"])
-        k = tf.zeros_like(given["steps"])
-        return task, loop.begin(attack, model, Task(**task), given["run"], given["best"], k=k, clipped=given["clipped"])
-
-    def gather(parts, indices):
-        return tf.nest.map_structure(lambda values: tf.gather(values, indices), parts)
-
-    def join(jobs, more):
-        return tf.nest.map_structure(lambda *both: tf.concat(both, axis=0), jobs, more)
-
-    def part(task, search, leaves, stays):
-        out = {name: task[name] for name in ("image", "label", "allowed", "eps")}
-        out |= {"best": search.best, "clipped": search.clipped, "x": search.x}
-        return gather(out, leaves), gather((task, search), stays)
-
-    return _CompiledAttack(*map(_traced_once, (begin, advance, join, part)))
-
-
 def _fresh(model, image):
-    """The model's `_Compiled`, compiled anew if it answers otherwise than the model itself on a few images.
+    """The model's `CompiledModel`, compiled anew if it answers otherwise than the model itself on a few images.
 
     What is compiled follows the model's variables, but not a Normalization that was adapted or loaded, nor an
-    attribute or a layer that was exchanged. A model that tosses coins is compiled anew each time.
+    attribute or a layer that was exchanged. A nondeterministic model is compiled anew each time.
     """
-    compiled = _compiled(model, image.shape[1:])
+    compiled = compiled_model(model, image.shape[1:])
     if not agree(compiled.logits(image), model(image, training=False)):
-        _compiled.cache_clear()
-        _compiled_attack.cache_clear()
-    return _compiled(model, image.shape[1:])
-
-
-def _traced_once(function):
-    """Compiles for whatever the first call brings, with any number of images."""
-    compiled, traced = tf.function(function, autograph=False), []
-
-    def call(*arguments):
-        if not traced:
-            specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), arguments)
-            traced.append(compiled.get_concrete_function(*specs))
-        return traced[0](*arguments)
-
-    return call
+        forget(model)
+    return compiled_model(model, image.shape[1:])
 
 
 # The way in and the way out.
 
-_REST = ("index", "natural_loss", "natural_correct", "evaluations", "queries", "run")
 _PASSED_ON = ("index", "image", "label", "allowed", "natural_loss", "natural_correct", "clipped")
-_PASSED_ON += ("evaluations", "queries")
+_PASSED_ON += ("steps", "evaluations", "queries")
 # What a result is made of: a number per image. Images, masks and points are let go.
 _KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "clipped"}
-_KEPT |= {"evaluations", "queries"}
+_KEPT |= {"steps", "evaluations", "queries"}
 
 
 def _arrivals(model, data, attack, region, batch_size, eps):
     """New jobs, a batch at a time, with their natural verdict; a natural error is also their best point so far."""
     first = 0
-    for image, label, may_change in _checked_chunks(model, data, attack, batch_size, region):
+    for image, label, may_change in checked_batches(model, data, attack, batch_size, region):
         n = len(image)
-        seen = _compiled(model, image.shape[1:]).judge(image, label)
+        seen = compiled_model(model, image.shape[1:], attack.samples).judge(image, label)
         loss, fooled = seen.loss.numpy(), seen.fooled.numpy()
         budget = np.float32(eps[first : first + n] if np.ndim(eps) else np.full(n, eps))
         worst = np.where(fooled | (budget == 0), loss, np.float32(-np.inf))
@@ -397,13 +281,14 @@ def _arrivals(model, data, attack, region, batch_size, eps):
             "natural_correct": ~fooled,
             "best": Point(image, worst, fooled, np.zeros(n, bool)),
             "clipped": np.zeros(n, np.float32),
+            "steps": np.zeros(n, np.int64),
             "evaluations": np.zeros(n, np.int64),
             "queries": np.zeros(n, np.int64),
         }
         first += n
 
 
-def _checked_chunks(model, data, attack, batch_size, region):
+def checked_batches(model, data, attack, batch_size, region):
     """The data as NumPy `(image, label, allowed)`, a batch at a time, checked."""
     num_classes = None
 
@@ -437,7 +322,7 @@ def _result(finished, keep_images):
     jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0]}
     jobs = _take(jobs, np.argsort(jobs["index"]))
     with np.errstate(invalid="ignore"):  # 0 / 0 where an image took no step
-        clipped = jobs["clipped"] / (jobs["evaluations"] + jobs["queries"])
+        clipped = jobs["clipped"] / jobs["steps"]
     return AttackResult(
         index=jobs["index"],
         images=jobs.get("best_image"),

@@ -1,4 +1,4 @@
-"""What a model loses under which attack, and whether it relies on the background."""
+"""How much accuracy a model loses under attack, and whether it relies on the background."""
 
 from locadv_tf.evaluation.intervals import (
     mean_interval,

@@ -4,8 +4,9 @@ After Xiao, Engstrom, Ilyas and Madry (2021, "Noise or Signal: The Role of Image
 arXiv:2006.09994), on `composite`, whose backgrounds can be exchanged exactly: every test digit stands on all ten
 backgrounds in turn, in the same place. What the paper samples is counted out here, and all differences are paired.
 
-`compare` trains natural, LAT and AT classifiers on sets whose background tells the label with a known correlation, and
-puts each to the challenge and to the measures of reliance.py: a test of the trainings, and of the measures.
+`compare` trains classifiers (natural, LAT and controls) on sets whose background tells the label with a known
+correlation, and puts each to the challenge and to the measures of reliance.py: a test of the trainings, and of the
+measures.
 """
 
 from typing import NamedTuple
@@ -19,10 +20,9 @@ from locadv_tf.data.load import load_data
 from locadv_tf.evaluation.intervals import mean_interval, paired_difference, share_interval, with_interval
 from locadv_tf.evaluation.reliance import background_reliance, right_without_attack
 from locadv_tf.models import small_cnn
-from locadv_tf.training.recipes import train_classifier
+from locadv_tf.training.recipes import TRAININGS, recipe, train_classifier
 
-SHARE_AND_REGION = {"natural": (0.0, "background"), "LAT": (0.5, "background"), "AT": (0.5, "full")}
-TRAININGS = tuple(SHARE_AND_REGION)
+COMPARED = ("natural", "random mask", "LAT", "AT")  # of the trainings; the others are there for the asking
 CORRELATIONS = (0.0, 0.5, 0.8, 0.9, 1.0)
 GREY = np.float32(0.5)  # both light and dark digits stand out from it; on black the dark ones would not
 QUANTITIES = ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")
@@ -143,7 +143,7 @@ def compare(
     *,
     correlations=CORRELATIONS,
     seeds=(0, 1, 2),
-    trainings=TRAININGS,
+    trainings=COMPARED,
     eps=2 / 255,
     train_steps=3,
     attack_steps=10,
@@ -163,7 +163,7 @@ def compare(
     Args:
         correlations: how often the background tells the label in training, each 0 to 1.
         seeds: non-negative integers.
-        trainings: of "natural", "LAT" (background attacked) and "AT" (full image attacked).
+        trainings: names of `TRAININGS`.
         eps: the budget in training and in `background_reliance`.
         train_steps, attack_steps: PGD's steps in training and in `background_reliance`.
         epochs: of each training.
@@ -196,9 +196,7 @@ def compare(
                 train = load_data("composite", "train", **asked)
             for training in wanted:
                 model = small_cnn((32, 32, 3), 10, seed=seed)
-                share, region = SHARE_AND_REGION[training]
-                how = {"attack": train_attack, "share": share, "region": region, "epochs": epochs, "seed": seed}
-                train_classifier(model, train, **how)
+                train_classifier(model, **recipe(training, train, attack=train_attack, epochs=epochs, seed=seed))
                 yield (
                     {"seed": seed, "correlation": correlation, "training": training}
                     | score(model, drawn)

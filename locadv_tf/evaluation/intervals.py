@@ -1,4 +1,4 @@
-"""95 % intervals: Wilson's (1927) for shares, Student's for means, and one for two verdicts on the same images."""
+"""95 % intervals: Wilson's (1927) for shares, Student's for means, a Bayesian one for paired verdicts."""
 
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
@@ -21,12 +21,12 @@ def share_interval(hits, n):
         return None, None, None
     low, high = proportion_confint(hits, n, alpha=0.05, method="wilson")
     share = hits / n
-    return share, min(float(low), share), max(float(high), share)  # at 0 and 1 rounding puts a bound beyond the share
+    return share, min(float(low), share), max(float(high), share)  # at 0 and 1 rounding may move a bound too far
 
 
 def mean_interval(values):
     """A mean and its 95 % interval (Student's t): `(mean, low, high)`; low and high are None for fewer than two values,
-    or where one is not finite.
+    or if a value is not finite.
 
     Example:
         >>> [round(value, 3) for value in mean_interval(np.array([1.0, 2.0, 3.0]))]
@@ -66,17 +66,17 @@ def paired_interval(first, second, statistic=np.subtract):
     """A statistic of two shares of the same images, with a 95 % interval from the posterior of the paired 2×2 table.
 
     The four counts (both, only the first, only the second, neither) have a Dirichlet posterior under Jeffreys' prior,
-    half an image in each cell; the interval lies between the statistic's 2.5 and 97.5 % quantiles over draws from it.
-    For differences it is close to that of Agresti and Min (2005, Statistics in Medicine 24: 729), who add the same
-    halves. Unlike Student's or the bootstrap's, it does not shrink to a point where the verdicts agree on all images,
-    as they do at small eps, and it serves RFS as well as differences.
+    half an image in each cell. The interval goes from the statistic's 2.5 % to its 97.5 % quantile over draws from it.
+    For differences it is close to the interval of Agresti and Min (2005, Statistics in Medicine 24: 729), who add the
+    same halves. At small eps the verdicts may agree on all images: Student's interval and the bootstrap's then shrink
+    to a point, this one does not. It works for RFS as well as for differences.
 
     Args:
         first, second: bool `(N,)`, two verdicts on each image.
         statistic: a function of two shares, arrays or numbers; by default their difference, first minus second.
 
     Returns:
-        `(value, low, high)`; all None without images, or where the statistic is not defined (NaN).
+        `(value, low, high)`; all None if there are no images or the statistic is not defined (NaN).
 
     Raises:
         ValueError: if the lengths differ.
@@ -95,4 +95,4 @@ def paired_interval(first, second, statistic=np.subtract):
     counts = np.array([both, only_first, only_second, (~first & ~second).sum()])
     p = np.random.default_rng(0).dirichlet(counts + 0.5, size=20_000)
     low, high = np.quantile(statistic(p[:, 0] + p[:, 1], p[:, 0] + p[:, 2]), [0.025, 0.975])
-    return value, min(float(low), value), max(float(high), value)  # at the ends of its range the value lies outside
+    return value, min(float(low), value), max(float(high), value)  # at the ends of its range the value is outside

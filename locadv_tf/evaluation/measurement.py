@@ -1,6 +1,6 @@
-"""What a model loses under which attack: accuracy, loss and success rate with intervals, and how visible the change is.
+"""Measures a model under attack: accuracy, loss and success rate with intervals, and how visible the change is.
 
-Every interval is a 95 % interval over images (`intervals.py`). It says nothing about another training run;
+Every interval is a 95 % interval over images (`intervals.py`). It says nothing about other training runs:
 `locadv collect` has intervals over seeds.
 """
 
@@ -19,17 +19,17 @@ from locadv_tf.units import eps_255
 
 
 class Measurement(NamedTuple):
-    """One attack on one data set, an entry `(N,)` per image, in the order of the input.
+    """One attack on one data set: arrays `(N,)` with one entry per image, in the order of the input.
 
     Attributes:
-        correct: bool: right under the attack (and without it).
-        loss: cross-entropy at the worst point; NaN where images left early (`stop="fooled"`).
+        correct: bool: right both under the attack and without it.
+        loss: cross-entropy at the worst point; NaN with `stop="fooled"`, where images leave early.
         natural_correct, natural_loss: the same without an attack.
         mean_change, largest_change: |x_adv − x| in pixel units of [0, 1], over the region's pixels.
         psnr: peak signal-to-noise ratio in dB, infinite for an unchanged image; ssim: structural similarity (Wang et
             al. 2004), at most 1.
-        nonfinite: bool: some gradient on the way was NaN or infinite.
-        clipped: share of the region's pixel steps that the range [0, 1] cut short; NaN without a step.
+        nonfinite: bool: some gradient was NaN or infinite.
+        clipped: share of the region's pixel steps that were cut at the range [0, 1]; NaN without a step.
         evaluations: forward and backward passes.
     """
 
@@ -63,16 +63,16 @@ def evaluate(
         model: a Keras model that maps float32 images in [0, 1] to logits.
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`.
         attacks: dictionary from a name of your choice to an attack object.
-        regions: which regions each attack gets, of `"background"`, `"foreground"` and `"full"`.
-        seed: integer that all random numbers follow from.
-        stop: `"worst"`: whole budget, with the loss; `"fooled"`: same accuracies, no loss, and the faster
-            the more images are fooled.
+        regions: the regions that each attack gets, of `"background"`, `"foreground"` and `"full"`.
+        seed: integer that decides all random numbers.
+        stop: `"worst"`: whole budget, with the loss; `"fooled"`: same accuracies, no loss, but faster, above all if
+            many images are fooled.
         batch_size: how many images are attacked at a time.
         progress: show a progress bar per row.
 
     Returns:
-        A list of plain dictionaries, one per attack and region and a first one without an attack (`region` "none");
-        `summarize` says what is in them. `pandas.DataFrame(rows)` makes a table.
+        A list of plain dictionaries: the first one without an attack (`region` "none"), then one per attack and region.
+        `summarize` lists their entries. `pandas.DataFrame(rows)` makes a table.
 
     Raises:
         ValueError: for bad input or no images.
@@ -87,15 +87,15 @@ def evaluate(
     """
     if not isinstance(attacks, dict) or not attacks:
         raise ValueError(
-            f"attacks={attacks!r}; expected a dictionary from names to attacks, {{'PGD': PGD(eps=0.1)}} say."
+            f"attacks={attacks!r}; expected a dictionary from names to attacks, like {{'PGD': PGD(eps=0.1)}}."
         )
     if not regions:
         raise ValueError("regions is empty; expected some of 'background', 'foreground' and 'full'.")
     for region in regions:
         validation.choice(region, validation.REGIONS, name="region")
-    for name, attack in attacks.items():  # all of them, before the first one runs
+    for name, attack in attacks.items():  # check all of them before the first one runs
         if not isinstance(attack, Attack):
-            raise ValueError(f"attacks[{name!r}]={attack!r}; expected an attack object, PGD(eps=0.1) say.")
+            raise ValueError(f"attacks[{name!r}]={attack!r}; expected an attack object, like PGD(eps=0.1).")
     rows = []
     settings = {"seed": seed, "stop": stop, "batch_size": batch_size, "progress": progress}
     for name, attack in attacks.items():
@@ -111,7 +111,7 @@ def measure(model, data, attack, *, region="background", seed=0, stop="worst", b
     """Runs one attack on a data set and measures each image; arguments and errors as for `evaluate`.
 
     Returns:
-        A `Measurement`, in memory that does not grow with the images.
+        A `Measurement`. Its memory does not depend on the size of the images.
     """
     finished = []
     stream = attack_stream(model, data, attack, region=region, seed=seed, stop=stop, batch_size=batch_size)
@@ -128,7 +128,7 @@ def measure(model, data, attack, *, region="background", seed=0, stop="worst", b
 
 def _measure_jobs(jobs, stop):
     image, x = jobs["image"], jobs["best_image"]
-    change, steps = np.abs(x - image), jobs["evaluations"] + jobs["queries"]
+    change, steps = np.abs(x - image), jobs["steps"]
     area = jobs["allowed"].sum(axis=(1, 2, 3)) * image.shape[-1]
     return Measurement(
         correct=~jobs["best_fooled"],
@@ -149,8 +149,8 @@ def summarize(measurement):
     """One row of numbers from a `Measurement`.
 
     Returns:
-        A dictionary: `n`; `accuracy`, `asr` (of the correctly classified images, the share that the attack turns
-        wrong; None if there are none) and `loss` (None unless `stop="worst"`), each with `_low` and `_high`; the means
+        A dictionary: `n`; `accuracy`, `asr` (of the correctly classified images, the share that the attack
+        fools; None if there are none) and `loss` (None unless `stop="worst"`), each with `_low` and `_high`; the means
         `mean_change`, `psnr` (over changed images), `ssim`, `clipped` (over images that took a step), None if there are
         none; the maximum `largest_change`; `nonfinite`, a count of images; and `gradient_evaluations`.
 
@@ -162,12 +162,12 @@ def summarize(measurement):
         0.90 from 0.826 to 0.945, 0.0
     """
     m = measurement
-    turned = m.natural_correct & ~m.correct
+    fooled = m.natural_correct & ~m.correct
     psnr, clipped = (values[np.isfinite(values)] for values in (m.psnr, m.clipped))
     return {
         "n": len(m.correct),
         **with_interval("accuracy", share_interval(int(m.correct.sum()), len(m.correct))),
-        **with_interval("asr", share_interval(int(turned.sum()), int(m.natural_correct.sum()))),
+        **with_interval("asr", share_interval(int(fooled.sum()), int(m.natural_correct.sum()))),
         **with_interval("loss", mean_interval(m.loss) if np.isfinite(m.loss).all() else (None, None, None)),
         "mean_change": float(m.mean_change.mean()),
         "largest_change": float(m.largest_change.max()),
@@ -180,7 +180,7 @@ def summarize(measurement):
 
 
 def natural_row(measurement):
-    """The row without an attack, from any `Measurement` of the same model and data: keys as in `summarize`."""
+    """The row without an attack, from any `Measurement` of the same model and data; keys as in `summarize`."""
     m = measurement
     return {
         "attack": "natural",

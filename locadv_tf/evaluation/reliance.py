@@ -1,17 +1,16 @@
-"""Does a model lean on the background? Background against foreground: attacked, under noise, by gradient.
+"""Does a model rely on the background? Background against foreground: attacked, under noise, by gradient.
 
-Three measures, each with 95 % intervals over images, and how they move as a model leans more on the background:
+Three measures, each with 95 % intervals over images, and where they move if a model relies more on the background:
 
     attack     ASR on the background minus ASR on the foreground, at equal eps and at equal area     up
     noise      RFS, relative foreground sensitivity (Moayeri et al. 2022)                            down
     gradient   the background's share of the input gradient's energy over its share of the area      up
 
-They ask what a *disturbed* background does to a model. What it does with *another ordinary* background, the direct test
-of leaning on it, is the question of challenge.py, for images whose background can be exchanged.
+They ask what a *disturbed* background does to a model. The direct test of reliance is *another ordinary* background:
+see challenge.py, for images whose background can be exchanged.
 
-All three compare two regions, so they are as good as the masks that tell the regions apart: `by_source` repeats them
-for each way to draw the background. Its row "random" has masks that know nothing of the image: what a measure says
-there, it says about areas and not about backgrounds.
+All three compare two regions, so they are only as good as the masks: `by_source` repeats them for each way to draw the
+background. Its row "random" has masks that do not depend on the image: a value there is about areas, not backgrounds.
 """
 
 import numpy as np
@@ -25,7 +24,7 @@ from locadv_tf.engine.stream import run_attack
 from locadv_tf.evaluation.intervals import mean_interval, paired_interval, share_interval, with_interval
 
 SIGMA = 60 / 255  # the second of the seven noise levels, 30/255 to 210/255, in the code of Moayeri et al.
-QUICK_SOURCES = tuple(name for name in SOURCES if name not in ("grabcut", "full"))  # slow; has no foreground
+QUICK_SOURCES = tuple(name for name in SOURCES if name not in ("grabcut", "full"))  # slow; no foreground
 
 
 def background_reliance(model, data, attack, *, sigma=SIGMA, seed=0, batch_size=128):
@@ -34,9 +33,9 @@ def background_reliance(model, data, attack, *, sigma=SIGMA, seed=0, batch_size=
     Args:
         model: a Keras model that maps float32 images in [0, 1] to logits.
         data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`.
-        attack: an attack object; each region gets it in turn.
+        attack: an attack object, used on each region in turn.
         sigma: the noise's standard deviation, in pixel units of [0, 1].
-        seed: non-negative integer that all random numbers follow from.
+        seed: non-negative integer that decides all random numbers.
         batch_size: images at a time.
 
     Returns:
@@ -68,7 +67,7 @@ def by_source(model, images, labels, masks, attack, **settings):
     Args:
         model, attack, settings: as for `background_reliance`.
         images, labels: float32 `(N, H, W, C)` in [0, 1] and the true classes `(N,)`.
-        masks: dictionary from a source's name to the masks `(N, H, W, 1)` of these images, from `draw_masks` say.
+        masks: dictionary from a source's name to the masks `(N, H, W, 1)` of these images, as from `draw_masks`.
 
     Returns:
         A list of rows of `background_reliance`, one per source, with its name as `source`.
@@ -99,14 +98,14 @@ def draw_masks(images, labels, *, own, model, sources=QUICK_SOURCES, seed=0):
         images, labels: float32 `(N, H, W, C)` in [0, 1] and the true classes `(N,)`.
         own: the masks `(N, H, W, 1)` that came with the data, exact or computed. They are the source "own", and
             "random" takes their areas.
-        model: a Keras model that returns logits, for "saliency": where it does not look is background.
-        sources: names of `masks.SOURCES`. Left out by default: "grabcut" (a hundred times slower than "border") and
-            "full" (no foreground to compare with).
+        model: a Keras model that returns logits, for "saliency": background is what it reacts to least.
+        sources: names of `masks.SOURCES`. Not in the default: "grabcut" (a hundred times slower than "border") and
+            "full" (it has no foreground).
         seed: of the random masks.
 
     Returns:
-        A dictionary from names to masks, "own" first. A source that these images do not allow ("otsu" needs grey ones,
-        "border" colour) or that draws just what "own" holds is left out.
+        A dictionary from names to masks, "own" first. Left out are sources that do not fit these images ("otsu" needs
+        grey ones, "border" colour) and sources that draw the same masks as "own".
 
     Raises:
         ValueError: for an unknown source or bad input.
@@ -136,9 +135,9 @@ def draw_masks(images, labels, *, own, model, sources=QUICK_SOURCES, seed=0):
 def asr_difference(model, data, attack, *, seed=0, batch_size=128):
     """The attack success rate on the background minus that on the foreground: at equal eps, and at equal area, too.
 
-    At equal eps the larger region has the advantage. So both are attacked a second time through the masks of
-    `equal_areas`. What counts are the images that the model gets right without an attack and that have pixels in both
-    regions; each is attacked everywhere that is named here, so the differences are paired.
+    At equal eps the attack on the larger region has an advantage. So both regions are attacked again through the masks
+    of `equal_areas`. Only images count that the model gets right without an attack and that have pixels in both
+    regions. All attacks use the same images, so the differences are paired.
 
     Args and errors are those of `background_reliance`.
 
@@ -155,7 +154,7 @@ def asr_difference(model, data, attack, *, seed=0, batch_size=128):
     fooled, done = {}, []
     for name, region in regions.items():
         found = next((result for earlier, result in done if np.array_equal(earlier, region)), None)
-        if found is None:  # where the foreground is always the smaller region, its equal area is all of it
+        if found is None:  # if the foreground is always the smaller region, its equal area is the whole foreground
             data = (images, labels, region)
             found = run_attack(model, data, attack, region=None, seed=seed, keep_images=False, batch_size=batch_size)
             done.append((region, found))
@@ -173,10 +172,10 @@ def asr_difference(model, data, attack, *, seed=0, batch_size=128):
 def equal_areas(masks, *, seed=0, smoothness=2.0):
     """A piece of the background and a piece of the foreground, of the same number of pixels in each image.
 
-    The smaller region, mostly the foreground, is taken whole, and the other gives a random piece of that size: so the
-    comparison is as strong as it can be, with no pixel count to choose. The piece is where a blurred field of noise is
-    highest in the region: blobs, like the object they are compared with. Scattered pixels would differ from it in more
-    than their place, since a convolution averages single pixels away.
+    The whole smaller region is taken (mostly the foreground), and a random piece of equal size from the other one. So
+    the areas are as large as possible, and nobody has to choose a size. The piece is where a blurred field of noise is
+    highest in the region: blobs, like the object. Scattered pixels would be a worse comparison: a convolution averages
+    single pixels away.
 
     Args:
         masks: background masks `(N, H, W, 1)` with values 0 and 1.
@@ -185,7 +184,7 @@ def equal_areas(masks, *, seed=0, smoothness=2.0):
 
     Returns:
         Two masks, float32 `(N, H, W, 1)`, of the background's and of the foreground's piece, 1 on the piece; both empty
-        where one of the regions is.
+        if one of the regions is empty.
 
     Raises:
         ValueError: for masks of another shape or with other values, or options out of range.
@@ -211,11 +210,11 @@ def equal_areas(masks, *, seed=0, smoothness=2.0):
 def foreground_sensitivity(model, data, *, sigma=SIGMA, seed=0, batch_size=128):
     """RFS, relative foreground sensitivity (Moayeri et al. 2022): is noise worse on the foreground or the background?
 
-    Each image gets Gaussian noise N(0, sigma²) once on its background only and once on its foreground only, the same
-    draw, and is clipped to [0, 1]. From the two accuracies a_bg and a_fg, over all images, follows `rfs`.
+    Each image gets Gaussian noise N(0, sigma²), once only on its background and once only on its foreground, the same
+    noise both times. It is clipped to [0, 1]. The two accuracies over all images, a_bg and a_fg, give `rfs`.
 
     Moayeri, Pope, Balaji and Feizi (CVPR 2022), "A Comprehensive Study of Image Classification Model Sensitivity to
-    Foregrounds, Backgrounds, and Visual Attributes", arXiv:2201.10766. There, too, the regions differ in area.
+    Foregrounds, Backgrounds, and Visual Attributes", arXiv:2201.10766. Their regions also differ in area.
 
     Args and errors are those of `background_reliance`.
 
@@ -239,16 +238,16 @@ def foreground_sensitivity(model, data, *, sigma=SIGMA, seed=0, batch_size=128):
 def rfs(background, foreground):
     """RFS = (a_bg − a_fg) / (2 min(ā, 1 − ā)) with ā = (a_bg + a_fg) / 2 (Moayeri et al. 2022).
 
-    The difference of the accuracies over the largest one that their mean allows: models of different robustness to
-    noise become comparable.
+    The difference of the accuracies, divided by the largest difference that their mean allows. So models of different
+    robustness to noise become comparable.
 
     Args:
         background, foreground: a_bg and a_fg, accuracies under noise on the background and on the foreground, numbers
             or arrays in [0, 1].
 
     Returns:
-        From −1 (only noise on the background makes errors) over 0 (both are alike) to 1 (only noise on the foreground
-        does), as a float or an array; NaN where both accuracies are 0 or both are 1, which says nothing.
+        A float or an array: −1 if only noise on the background makes errors, 0 if both do equally, 1 if only noise on
+        the foreground does. NaN if both accuracies are 0 or both are 1.
 
     Example:
         >>> round(float(rfs(0.9, 0.7)), 3), float(rfs(0.5, 1.0)), float(rfs(1.0, 1.0))
@@ -270,17 +269,17 @@ def gradient_energy(model, data, *, batch_size=128):
 
         s = Σ_B g² / Σ g²        ratio = mean(s) / mean(|B| / number of pixels)
 
-    1 is what a gradient has that does not know the background; a model that sees nothing but the background has 1 over
-    the area. The gradient as a map of what matters: Simonyan et al. (2014, arXiv:1312.6034); its share inside a region:
-    the "energy-based pointing game" of Wang et al. (2020, arXiv:1910.01279). There is no eps and no noise level to
-    choose, but a gradient sees no farther than the nearest surroundings of an image.
+    A gradient that is spread evenly over the image has 1; a model that uses only the background has 1 over the area.
+    The gradient as a map of what matters: Simonyan et al. (2014, arXiv:1312.6034); its share inside a region: the
+    "energy-based pointing game" of Wang et al. (2020, arXiv:1910.01279). There is no eps and no noise level to choose,
+    but a gradient describes only very small changes of an image.
 
     Args and errors are those of `background_reliance`.
 
     Returns:
         A dictionary: `energy_n`, the images whose gradient is finite and not 0; `energy_share`, mean(s); and
         `energy_ratio` with `_low` and `_high`, the ratio estimator's large-sample interval (Cochran 1977, Sampling
-        Techniques, section 6.4). None where no image or no background is left.
+        Techniques, section 6.4). None if no image or no background is left.
     """
     validation.count(batch_size, name="batch_size")
     images, labels, masks = _arrays(data)

@@ -1,8 +1,8 @@
 """Every figure of the notebooks and the report.
 
-A function returns a `Picture`: as the last line of a cell it shows itself, with its alternative text in the HTML.
-Budgets are printed as n/255, accuracies in per cent; panels that are compared share their scales; models and regions
-keep one colour and one marker each, from a palette that colour-blind readers can tell apart (Okabe & Ito 2008).
+A function returns a `Picture`. As the last line of a cell it shows itself, with its alternative text in the HTML.
+Budgets are printed as n/255, accuracies in per cent. Panels that are compared share one scale. Each model and region
+has one colour and one marker, from a palette that colour-blind readers can tell apart (Okabe & Ito 2008).
 """
 
 from locadv_tf.plotting.charts import Panel, accuracy_bars, accuracy_over_eps, over_correlation, training_curves

@@ -1,4 +1,4 @@
-"""Figures made of numbers: accuracies with their intervals, curves over budgets, correlations and epochs."""
+"""Figures of numbers: accuracies with intervals; curves over budgets, correlations and epochs."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from locadv_tf.plotting.style import WIDTH, Picture, add_legend, refuse_nothing,
 
 
 def accuracy_bars(rows, *, group="region", series="model", title=None, value="accuracy", label="accuracy (%)"):
-    """Accuracy with 95 % intervals as points, grouped along the x-axis, one colour per series.
+    """Accuracies as points with 95 % intervals, grouped along the x-axis, one colour per series.
 
     Args:
         rows: rows of `evaluate`, with the keys `group`, `series`, `value` and its `_low` and `_high`.
@@ -86,9 +86,9 @@ class Panel(NamedTuple):
 
     Attributes:
         label: the axis' text, with its unit.
-        factor: turns the quantity into that unit.
-        neutral: the quantity where nothing leans on the background, marked by a line, or None.
-        low, high: the least and the greatest that the quantity can be.
+        factor: converts the quantity to this unit.
+        neutral: the quantity of a model that does not rely on the background, marked by a line, or None.
+        low, high: the quantity's smallest and largest possible value.
     """
 
     label: str
@@ -99,11 +99,11 @@ class Panel(NamedTuple):
 
 
 def over_correlation(rows, panels, *, series="training", title=None):
-    """Quantities over the correlation of background and label in training, a panel each, one line per training.
+    """Quantities over the correlation of background and label in training, one panel each, one line per training.
 
     Args:
         rows: rows of `challenge_page.over_seeds`: the keys `correlation` and `series`, and each quantity with `_low`
-            and `_high`, None where there is no interval.
+            and `_high` (None without an interval).
         panels: dictionary from a quantity to its `Panel`. Panels in per cent or points share one scale.
         series: the key that tells the lines apart.
         title: of the figure, or None.
@@ -114,7 +114,7 @@ def over_correlation(rows, panels, *, series="training", title=None):
     refuse_nothing(rows)
     names, correlations = unique(rows, series), unique(rows, "correlation")
     alone = len(correlations) == 1
-    # Side by side, or the intervals would hide each other.
+    # Side by side, so that intervals do not hide each other.
     step = 0.01 * (1.0 if alone else max(correlations) - min(correlations))
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     lines = -(-len(panels) // columns)
@@ -156,7 +156,7 @@ def over_correlation(rows, panels, *, series="training", title=None):
 
 
 def _one_scale(drawn):
-    """One scale for pairs of axes and `Panel`, no farther than they can go: Student's interval knows no bounds."""
+    """One scale for pairs of axes and `Panel`, within the panels' bounds (Student's interval may exceed them)."""
     if drawn:
         low = max(min(axis.get_ylim()[0] for axis, _ in drawn), min(panel.factor * panel.low for _, panel in drawn))
         high = min(max(axis.get_ylim()[1] for axis, _ in drawn), max(panel.factor * panel.high for _, panel in drawn))
@@ -177,7 +177,7 @@ def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_los
         A `Picture`.
 
     Raises:
-        ValueError: without a history, or for losses and accuracies on one scale.
+        ValueError: for no history, or for losses and accuracies on one scale.
     """
     if not histories or len({"loss" in key for key in keys}) != 1:
         raise ValueError(f"keys={keys!r}; expected losses only or accuracies only, and at least one history.")

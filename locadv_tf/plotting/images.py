@@ -1,4 +1,4 @@
-"""Figures made of images: masks, perturbations, attacks step by step."""
+"""Figures of images: masks, perturbations, attacks step by step."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,7 +9,7 @@ from locadv_tf.units import eps_255
 
 
 def image_grid(rows, *, column_titles=None, title=None, alt, size=1.15):
-    """Images in rows of equal kind, each row with its name at the left.
+    """Rows of images, each row with its name at the left.
 
     Args:
         rows: dictionary from a row's name to images or masks `(N, H, W, C)` in [0, 1], C = 1 or 3.
@@ -22,7 +22,7 @@ def image_grid(rows, *, column_titles=None, title=None, alt, size=1.15):
         A `Picture`.
 
     Raises:
-        ValueError: without rows or images.
+        ValueError: for no rows or no images.
 
     Example:
         >>> image_grid({"image": np.zeros((2, 8, 8, 1))}, alt="Two black squares.")
@@ -68,7 +68,7 @@ def mask_sources(images, masks, *, title="Where is the background?"):
 
 
 def adversarial_examples(images, adversarial, *, eps, predicted, names, masks=None, title=None):
-    """Images, what was changed, and the results, with what the model takes them for.
+    """Images, their perturbations and the attacked images, with the model's answers.
 
     Args:
         images, adversarial: float32 `(N, H, W, C)` in [0, 1].
@@ -96,11 +96,11 @@ def adversarial_examples(images, adversarial, *, eps, predicted, names, masks=No
 
 
 def attack_steps(steps, *, image, eps, title=None):
-    """One image on its way through an attack.
+    """One image at several steps of an attack.
 
     Args:
         steps: list of dictionaries with `x` (the point, `(H, W, C)`), `loss`, `confidence` (the true class's
-            probability) and, if you like, `predicted` (the predicted class's name), one per point, the start first.
+            probability) and optionally `predicted` (the predicted class's name), one per point, the start first.
         image: the natural image `(H, W, C)`.
         eps: the budget: the perturbation's colours reach from −eps to +eps.
         title: of the figure, or None.
@@ -111,7 +111,7 @@ def attack_steps(steps, *, image, eps, title=None):
     refuse_nothing(steps)
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 7)).round().astype(int))
     figure = Figure(figsize=(1.35 * len(shown) + 1.2, 5.9), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1.45, 1])  # apart, so that no label widens an image's column
+    above, below = figure.subfigures(2, 1, height_ratios=[1.45, 1])  # separate: labels must not widen a column
     axes = above.subplots(2, len(shown), squeeze=False)
     for column, k in zip(axes.T, shown, strict=True):
         point = np.asarray(steps[k]["x"])
@@ -140,13 +140,13 @@ def attack_steps(steps, *, image, eps, title=None):
 
 
 def attack_cases(cases, *, names, scale, title=None):
-    """Images under attack, a row each: the image, the perturbation, the result, and the probabilities of the classes.
+    """Images under attack, one row each: the image, the perturbation, the result, and the classes' probabilities.
 
     Args:
         cases: list of dictionaries with `image` and `x` (the natural and the attacked image, `(H, W, C)`), `label` (the
             true class's index), `region`, `attack` (the attack's name) and `before` and `after` (the probabilities of
             all classes, `(K,)`, without and with the attack).
-        names: the K classes' names; the true and the nine most probable ones are shown.
+        names: the K classes' names; the true class and the nine most probable ones are shown.
         scale: the perturbation's colours reach from −scale to +scale, in pixel units of [0, 1].
         title: of the figure, or None.
 
@@ -200,12 +200,12 @@ def _probabilities(axis, case, names):
 
 
 def batch_schedules(schedules, *, title=None):
-    """Who is in the batch at each step, one panel per way of filling it, on one time scale.
+    """Which image is in which slot of the batch at each step: one panel per schedule, on one time scale.
 
     Args:
-        schedules: dictionary from a way's name to its seats: dictionaries with `image` (its number), `slot` (of the
-            batch), `enters` (the step at which it takes the slot), `stays` (for how many steps), `needs` (how many of
-            these it needs) and `fooled` (whether the attack succeeds in the end).
+        schedules: dictionary from a schedule's name to its seats: dictionaries with `image` (its number), `slot` (of
+            the batch), `enters` (the step at which it takes the slot), `stays` (for how many steps), `needs` (how many
+            of these it needs) and `fooled` (whether the attack fools the model in the end).
         title: of the figure, or None.
 
     Returns:
@@ -225,7 +225,7 @@ def batch_schedules(schedules, *, title=None):
             axis.barh(width=seat["needs"], left=seat["enters"], color=colour, **place)
             idle = seat["stays"] - seat["needs"]
             axis.barh(width=idle, left=seat["enters"] + seat["needs"], color="0.88", **place)
-            if 4 * len(str(seat["image"])) < step * max(seat["needs"], 1):  # where the number fits in
+            if 4 * len(str(seat["image"])) < step * max(seat["needs"], 1):  # if the number fits in
                 x = seat["enters"] + max(seat["needs"], 1) / 2
                 ink = "white" if seat["needs"] and not seat["fooled"] else "black"
                 axis.text(x, seat["slot"], seat["image"], ha="center", va="center_baseline", fontsize=6.5, color=ink)
@@ -238,7 +238,7 @@ def batch_schedules(schedules, *, title=None):
         axis.tick_params(labelsize=8)
     axes[-1].set(xlabel="step of the batch (one gradient per image in it)", xlim=(0, max(ends.values())))
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    kinds = ((ORANGE, "until fooled"), (BLUE, "never fooled"), ("0.88", "a gradient that nobody needs"))
+    kinds = ((ORANGE, "until fooled"), (BLUE, "never fooled"), ("0.88", "a gradient that is not needed"))
     patches = [Patch(color=colour, label=label) for colour, label in kinds]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=9)
     if title:
@@ -264,7 +264,7 @@ def magnify(change, eps):
 
 
 def _draw_image(axis, image):
-    """Draws one image `(H, W, C)` with values in [0, 1]: the same grey scale everywhere, no interpolation, no ticks."""
+    """Draws one image `(H, W, C)` with values in [0, 1]: one grey scale for all, no interpolation, no ticks."""
     image = np.asarray(image, np.float32)
     image = image[..., 0] if image.shape[-1] == 1 else image
     axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

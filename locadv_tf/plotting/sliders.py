@@ -1,7 +1,7 @@
-"""An attack to play with: sliders for its budget, its steps and its region; the picture follows.
+"""An interactive attack: sliders for its budget, its steps and its region; the picture follows.
 
-Where nobody can move a slider (papermill, nbconvert, nbgrader) there is a figure in its place, drawn by the same
-function: a widget without its kernel is a dead picture, or none at all.
+If nobody can move a slider (papermill, nbconvert, nbgrader), the same function draws a figure instead: without its
+kernel a widget shows a fixed picture, or nothing.
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
 
     Args:
         model: a Keras model that maps float32 images in [0, 1] to logits.
-        images: float32 `(N, H, W, C)` in [0, 1], N at least 1: the images to choose from.
+        images: float32 `(N, H, W, C)` in [0, 1], at least one image to choose from.
         labels: their true classes, integers `(N,)`; `masks`: their background, `(N, H, W, 1)`.
         names: the classes' names.
-        attack: a `PGD`, where the sliders stand at first; they reach up to twice its budget and its steps.
-        seed: integer that the attack's random numbers follow from.
-        live: True: sliders; False: a figure of the first image under attack in each region; None: sliders where
+        attack: a `PGD`; the sliders start at its values and reach up to twice its budget and its steps.
+        seed: integer that decides the attack's random numbers.
+        live: True: sliders; False: a figure of the first image under attack in each region; None: sliders if
             somebody can move them, see `somebody_is_there`.
 
     Returns:
-        An `ipywidgets.VBox`, or a `plotting.Picture` for `live=False`. As the last line of a cell either shows itself.
+        An `ipywidgets.VBox`, or a `plotting.Picture` for `live=False`. Both show themselves as the last line of a cell.
 
     Raises:
         ValueError: for another attack, a budget of 0, another number of names than classes, or bad images.
@@ -47,7 +47,7 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
     """
     images, labels, masks = (np.asarray(part) for part in (images, labels, masks))
     if not isinstance(attack, PGD) or attack.eps == 0:
-        raise ValueError(f"attack={attack!r}; expected a PGD with a budget above 0, PGD(eps=0.1) say.")
+        raise ValueError(f"attack={attack!r}; expected a PGD with a budget above 0, for example PGD(eps=0.1).")
     if len(validation.images(images, name="images")) == 0:
         raise ValueError(f"images has shape {images.shape}; expected at least one image.")
     validation.masks(masks, images, name="masks")
@@ -60,7 +60,7 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
     def case(index, eps, steps, region):
         now = dataclasses.replace(attack, eps=eps, steps=steps)
         one = slice(index, index + 1)
-        # The engine's compiled step takes any budget: nothing is traced anew, and an answer comes at once.
+        # The engine's compiled step takes any budget: nothing is traced again, and the answer comes at once.
         result = run_attack(
             model, (images[one], labels[one], masks[one]), now, region=region, seed=seed, stop="worst", batch_size=1
         )
@@ -81,10 +81,10 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
 
 
 def somebody_is_there():
-    """Whether this cell was run by somebody who can answer: JupyterLab says yes, papermill and nbconvert say no.
+    """Whether a user runs this cell and can answer: yes in JupyterLab, no under papermill and nbconvert.
 
-    Every request to run a cell carries `allow_stdin`, whether `input()` would reach a user (Jupyter's messaging
-    protocol, "execute"). Outside a notebook nobody is there.
+    Every request to run a cell has `allow_stdin`: whether `input()` can reach a user (Jupyter's messaging protocol,
+    "execute"). Outside a notebook there is no user.
 
     Example:
         >>> somebody_is_there()
@@ -108,8 +108,8 @@ def _panel(draw, *, count, attack, largest):
     def follow(_=None):
         picture.value = draw(index.value, eps.value / 255, steps.value, region.value)._repr_html_()
 
-    # A front end sends the next value only when the last one is dealt with, and leaves out those in between: dragging
-    # a slider cannot pile up work.
+    # A front end sends the next value only after the last one is finished, and skips those in between: dragging a
+    # slider does not queue up work.
     for control in controls:
         control.observe(follow, "value")
     follow()

@@ -6,7 +6,7 @@ import io
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")  # fmt: skip
-STYLES = {  # a colour and a marker for what recurs; anything else gets the next free one
+STYLES = {  # fixed colours and markers; other names get the next free ones
     "natural": (BLACK, "o"),
     "natural, equal compute": ("#777777", "D"),
     "noise": (ORANGE, "v"),
@@ -18,7 +18,7 @@ STYLES = {  # a colour and a marker for what recurs; anything else gets the next
     "random mask": (PINK, "X"),
     "random noise": ("#777777", "D"),
 }
-WIDTH = 9.0  # inches, at most: wider figures would shrink on the page, and their letters with them
+WIDTH = 9.0  # inches, at most: on the page wider figures would shrink, and their letters too
 _SPARE = [(GREEN, "P"), (SKY, "*"), (PINK, "X"), (ORANGE, "<"), (GREEN, "h"), (SKY, "p")]
 
 
@@ -27,10 +27,10 @@ class Picture:
 
     Args:
         figure: a `matplotlib.figure.Figure`.
-        alt: what the figure shows, for those who cannot see it.
+        alt: what the figure shows, for readers who cannot see it.
 
     Raises:
-        ValueError: without an alternative text.
+        ValueError: for an empty alternative text.
     """
 
     def __init__(self, figure, alt):
@@ -59,13 +59,13 @@ def styles(names):
 
 
 def add_legend(figure, axis, names):
-    """A legend beside the axes, where there is more than one thing to tell apart."""
+    """A legend beside the axes, if there is more than one name."""
     if len(names) > 1:
         figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9)
 
 
 def refuse_nothing(rows):
-    """Raises a `ValueError` where there is nothing to draw."""
+    """Raises a `ValueError` if there is nothing to draw."""
     if len(rows) == 0:
         raise ValueError("there is nothing to draw; expected at least one row.")
 

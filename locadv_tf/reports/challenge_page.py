@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from locadv_tf import plotting
-from locadv_tf.evaluation.challenge import CORRELATIONS, MEASURES, QUANTITIES, TRAININGS, VARIANTS, compare
+from locadv_tf.evaluation.challenge import COMPARED, CORRELATIONS, MEASURES, QUANTITIES, VARIANTS, compare
 from locadv_tf.evaluation.intervals import mean_interval, with_interval
 from locadv_tf.plotting import Panel
 from locadv_tf.reports import claims, collect, metrics, page, tables
+from locadv_tf.training.recipes import TRAININGS
 from locadv_tf.units import eps_255
 
 COLUMNS = ("correlation", "training", "seeds", *QUANTITIES[:5], "only_bg_t")
@@ -34,11 +35,11 @@ MEASURE_PANELS = {
 def over_seeds(rows):
     """Means over the seeds with 95 % intervals (Student's t): a row per correlation and training, as a list."""
     found = collect.over_seeds(rows, ["correlation", "training"], QUANTITIES + MEASURES).to_dict("records")
-    return sorted(found, key=lambda row: (row["correlation"], TRAININGS.index(row["training"])))
+    return sorted(found, key=lambda row: (row["correlation"], list(TRAININGS).index(row["training"])))
 
 
 def differences(rows, *, quantities=("bg_gap", "mixed_rand", "worst_group")):
-    """LAT and AT against natural training, and LAT against AT, paired by seed.
+    """LAT and AT against natural training, and LAT against AT and random masks, paired by seed.
 
     Args:
         rows: rows of `compare`.
@@ -51,7 +52,7 @@ def differences(rows, *, quantities=("bg_gap", "mixed_rand", "worst_group")):
     """
     by = {(row["correlation"], row["training"], row["seed"]): row for row in rows}
     correlations, seeds = (sorted({row[name] for row in rows}) for name in ("correlation", "seed"))
-    pairs = (("LAT", "natural"), ("AT", "natural"), ("LAT", "AT"))
+    pairs = (("LAT", "natural"), ("AT", "natural"), ("LAT", "AT"), ("LAT", "random mask"))
     found = []
     for correlation, (one, other) in itertools.product(correlations, pairs):
         both = [(by.get((correlation, one, seed)), by.get((correlation, other, seed))) for seed in seeds]
@@ -104,7 +105,7 @@ def agreement_table(found):
     return tables.Table(shown)
 
 
-def report(out, *, correlations=CORRELATIONS, seeds=(0, 1, 2), trainings=TRAININGS, **settings):
+def report(out, *, correlations=CORRELATIONS, seeds=(0, 1, 2), trainings=COMPARED, **settings):
     """Runs `compare` and writes what it finds: `metrics.json` after each classifier, then a table (CSV) and a page.
 
     Args:

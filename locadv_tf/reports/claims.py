@@ -32,6 +32,8 @@ COMPARISONS = (
                "natural, equal compute", "loss", "natural", "below"),
     Comparison("natural_loss_noise", "… than training with background noise (control)",
                "noise", "loss", "natural", "below"),
+    Comparison("natural_loss_mask", "… than training on random masks of equal area (control)",
+               "random mask", "loss", "natural", "below"),
     Comparison("natural_loss_at", "… than adversarial training of the full image (control)",
                "AT", "loss", "natural", "below"),
     Comparison("background_loss", "LAT has a lower loss on background-adversarial images than ordinary training",
@@ -40,6 +42,8 @@ COMPARISONS = (
                "natural, equal compute", "loss", "background", "below"),
     Comparison("background_loss_noise", "… than training with background noise (control)",
                "noise", "loss", "background", "below"),
+    Comparison("background_loss_mask", "… than training on random masks of equal area (control)",
+               "random mask", "loss", "background", "below"),
     Comparison("background_loss_at", "… than adversarial training of the full image (control)",
                "AT", "loss", "background", "below"),
     Comparison("full_loss", "LAT has a lower loss on images attacked everywhere than ordinary training",
@@ -77,9 +81,8 @@ def ledger(measurements, *, eps):
     """The ledger of one report: differences between models on the same images, with intervals over images.
 
     Args:
-        measurements: `measurements[model][condition]`, a `Measurement` each, for any of the models "natural", "natural,
-            equal compute", "noise", "LAT" and "AT" and the conditions "background", "full" and "noise", with the loss
-            (`stop="worst"`).
+        measurements: `measurements[model][condition]`, a `Measurement` each, for any of the `TRAININGS` as models and
+            the conditions "background", "full" and "noise", with the loss (`stop="worst"`).
         eps: the attacks' budget.
 
     Returns:
@@ -92,6 +95,20 @@ def ledger(measurements, *, eps):
         rows = [_sensitivity(measurements["natural"]), _imperceptible(measurements["natural"]["background"], eps)]
     there = [comparison for comparison in COMPARISONS if {comparison.against, "LAT"} <= measurements.keys()]
     return rows + [_compared(comparison, measurements) for comparison in there]
+
+
+def counts(rows):
+    """How often each verdict was reached, `{verdict: number}`, on the abstract's claims in a ledger's rows.
+
+    Controls do not count, and neither does "imperceptibly", which the choice of eps settles.
+
+    Example:
+        >>> row = {"key": "natural_loss", "against": "natural", "verdict": "undecided"}
+        >>> counts([row, row | {"against": "AT"}])
+        {'supported': 0, 'not supported': 0, 'undecided': 1}
+    """
+    own = [row for row in rows if row["against"] in (None, "natural") and row["key"] != "imperceptible"]
+    return {verdict: sum(row["verdict"] == verdict for row in own) for verdict in VERDICTS}
 
 
 def differences(rows):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from locadv_tf.evaluation.intervals import mean_interval
-from locadv_tf.reports import claims, metrics, page
+from locadv_tf.reports import claims, metrics, page, schema
 from locadv_tf.units import eps_255
 
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
@@ -29,14 +29,13 @@ def collect(folder):
         background, per model and mask source, to `reliance.csv` and the page.
 
     Raises:
-        ValueError: if there is no finished report.
+        ValueError: if there is no finished report, or one of another version of the kit. What lessons and other
+            programs left in a `metrics.json` is passed over.
     """
-    runs = []
-    for path in sorted(Path(folder).rglob("metrics.json")):
-        content = json.loads(path.read_text())
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)  # a sweep's unfinished work
-        if "claims" in content["results"] and not hidden:
-            runs.append(content)
+    paths = sorted(Path(folder).rglob("metrics.json"))
+    hidden = [any(part.startswith(".") for part in path.relative_to(folder).parts) for path in paths]
+    found = [schema.read_report(path) for path, aside in zip(paths, hidden, strict=True) if not aside]
+    runs = [run for run in found if run is not None]
     if not runs:
         raise ValueError(f"no finished report below {os.fspath(folder)!r}; run locadv sweep or locadv report first.")
     by, rows, differences = _experiments(runs), [], []
@@ -71,7 +70,7 @@ def _by_seed(runs, by, name, key):
     for run in runs:
         parameters = run["parameters"] | {"eps": run["results"]["eps"]}  # the data set's own where none was asked for
         where = {name: _plain(parameters.get(name)) for name in [*by, "seed"]}
-        rows = {tuple(row[part] for part in key): row for row in run["results"].get(name, [])}  # older ones lack some
+        rows = {tuple(row[part] for part in key): row for row in run["results"][name]}
         found.setdefault(tuple(where.items()), {}).update(rows)
     return [(dict(where), list(rows.values())) for where, rows in found.items()]
 
@@ -101,7 +100,7 @@ def _doubts(runs):
     found = []
     for run in runs:
         where = f"{run['parameters']['dataset']}, {eps_255(run['results']['eps'])}, seed {run['parameters']['seed']}"
-        for model, rows in run["results"].get("verdicts", {}).items():
+        for model, rows in run["results"]["verdicts"].items():
             failed = [row["check"] for row in rows if row["outcome"] == "fail"]
             found += [f"{where}, {model}: {', '.join(failed)}"] if failed else []
     return found
@@ -110,7 +109,7 @@ def _doubts(runs):
 def _write_tables(folder, frames, runs):
     shown = {}
     for stem, frame in frames.items():
-        if frame.empty and stem == "reliance":  # reports of an earlier version
+        if frame.empty and stem == "reliance":
             continue
         frame.to_csv(folder / f"{stem}.csv", index=False)
         shown[stem] = frame.assign(eps=frame["eps"].map(eps_255)).to_html(

@@ -1,4 +1,7 @@
-"""`metrics.json`: what a run was asked for and what came out, the last thing that every notebook writes."""
+"""`metrics.json`: what a run was asked for and what came out, the last thing that every notebook writes.
+
+A report's `results` have a written form, in schema.py; what a lesson or a command keeps there is its own affair.
+"""
 
 import datetime
 import importlib.metadata
@@ -11,22 +14,28 @@ from pathlib import Path
 
 import numpy as np
 
+from locadv_tf.reports import schema
 from locadv_tf.startup import describe_device
+from locadv_tf.validation import choice
 
 _STARTED = time.monotonic()  # a notebook imports the kit in its first cell
 
 
-def write_metrics(output_dir, *, parameters, results):
+def write_metrics(output_dir, *, parameters, results, kind="run"):
     """Writes `metrics.json`, the last thing that every notebook does; a file is there whole or not at all.
 
     Args:
         output_dir: the folder, made if it is not there.
         parameters: dictionary of what the run was asked to do.
         results: what came out: dictionaries, lists, numbers, texts, NumPy scalars and arrays; NaN becomes null.
+        kind: `"run"`, or `"report"` for what `collect` is to read.
 
     Returns:
-        The file's path. Beside parameters and results it holds `versions`, `device`, `finished` (UTC) and
-        `wall_seconds` since the kit was imported.
+        The file's path. Beside parameters and results it holds `schema` (`"locadv_tf/run"` or `"locadv_tf/report"`) and
+        its `version`, `versions`, `device`, `finished` (UTC) and `wall_seconds` since the kit was imported.
+
+    Raises:
+        ValueError: for an unknown kind; for a report that does not fit its schema: then nothing is written.
 
     Example:
         >>> import tempfile
@@ -35,7 +44,10 @@ def write_metrics(output_dir, *, parameters, results):
         ...     json.loads(path.read_text())["results"]
         {'accuracy': 0.5}
     """
+    name, version = schema.KINDS[choice(kind, schema.KINDS, name="kind")]
     content = {
+        "schema": name,
+        "version": version,
         "parameters": parameters,
         "results": results,
         "versions": versions(),
@@ -43,8 +55,10 @@ def write_metrics(output_dir, *, parameters, results):
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.monotonic() - _STARTED, 1),
     }
-    path = Path(output_dir) / "metrics.json"
-    write_text(path, json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    path, content = Path(output_dir) / "metrics.json", _plain(content)
+    if kind == "report":
+        schema.check(content, name=os.fspath(path))
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
 

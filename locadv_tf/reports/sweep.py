@@ -16,7 +16,7 @@ import traceback
 import uuid
 from pathlib import Path
 
-from locadv_tf.reports import metrics, notebooks, report
+from locadv_tf.reports import metrics, notebooks, report, schema
 
 _ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
 
@@ -39,14 +39,16 @@ class Cell:
 
     def done(self):
         """The parameters of the report that the folder holds the numbers of; None: it holds none."""
-        try:
-            return json.loads((self.folder / "metrics.json").read_text())["parameters"]
-        except FileNotFoundError:
-            return None
+        content = self._content()
+        return None if content is None else content["parameters"]
 
     def finished(self):
-        """Whether the folder holds the finished report of exactly these parameters."""
-        return (self.folder / "report.html").exists() and self.done() == self.asked()
+        """Whether the folder holds the finished report of exactly these parameters, in the present form."""
+        return (
+            (self.folder / "report.html").exists()
+            and schema.is_current(content := self._content())
+            and content["parameters"] == self.asked()
+        )
 
     def run(self, versions=None):
         """Runs the report, unless it is finished; if it fails, the reason is left in `error.txt`.
@@ -104,6 +106,12 @@ class Cell:
                 f"{platform.node()} does not see {str(self.folder.parent)!r}; expected a folder on a file system that "
                 "all workers share."
             )
+
+    def _content(self):
+        try:
+            return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
 
     def _aside(self):
         return self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex}")

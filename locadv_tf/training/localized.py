@@ -91,7 +91,7 @@ class LocalizedAdversarialTraining(keras.Model):
     @property
     def passes_per_image(self):
         """Forward and backward passes per image and epoch; natural training takes 1."""
-        return 1 + self.share * self.attack.steps * self.attack.runs
+        return passes_per_image(self.attack, self.share)
 
     def compile(self, optimizer="adam", loss=None, **kwargs):
         """`keras.Model.compile`, which the classifier's logits must not enter as probabilities.
@@ -203,6 +203,20 @@ class LocalizedAdversarialTraining(keras.Model):
             for name in ("classifier", "attack")
         }
         return cls(**(config | parts))
+
+
+def passes_per_image(attack, share):
+    """Forward and backward passes per image and epoch of a training; natural training (`share=0`) takes 1.
+
+    Args:
+        attack: an attack object; `share`: the fraction of each batch that it gets, 0 to 1.
+
+    Example:
+        >>> from locadv_tf.attacks.pgd import PGD
+        >>> passes_per_image(PGD(eps=0.1, steps=5), share=0.5)
+        3.5
+    """
+    return 1 + share * attack.steps * attack.runs * attack.samples
 
 
 def _takes_logits(loss):

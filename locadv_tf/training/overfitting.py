@@ -1,8 +1,8 @@
-"""Training with one attack step, and the watch that it needs.
+"""Watches a training with one attack step for catastrophic overfitting.
 
 Wong, Rice and Kolter (2020, "Fast is better than free", arXiv:2001.03994): one step from a random start trains about as
-well as PGD. It can fail, and looks best when it does: in *catastrophic overfitting* the classifier learns to withstand
-that one step and nothing else, often within an epoch. Only a stronger attack shows it.
+well as PGD. But it can fail: in *catastrophic overfitting* the classifier learns to withstand only this one step, often
+within an epoch. Its accuracy under the training's attack then looks best. Only a stronger attack shows the failure.
 """
 
 import keras
@@ -20,34 +20,33 @@ from locadv_tf.training.localized import LocalizedAdversarialTraining
 class OverfittingWatch(keras.callbacks.Callback):
     """Watches a `LocalizedAdversarialTraining` for catastrophic overfitting.
 
-    After each epoch it attacks the same few images twice, as in training and with a stronger attack, and logs the
+    After each epoch it attacks the same few images twice: as in training, and with a stronger attack. It logs the
     accuracies as `val_weak_accuracy` and `val_strong_accuracy`.
 
-    The criterion: accuracy under the stronger attack is more than `drop` below its best so far (Wong et al. 2020 stop
-    at a fall by 0.2 from one epoch to the next), *and* more than `drop` below that under the training's attack, which
-    looks as good as ever (Andriushchenko and Flammarion 2020, arXiv:2007.02617). A training that merely diverges meets
-    the first half alone. What counts as best must beat always naming the most frequent class, which no attack can turn.
+    The criterion has two halves. (1) Accuracy under the stronger attack is more than `drop` below its best so far (Wong
+    et al. 2020 stop at a fall by 0.2 from one epoch to the next). (2) It is also more than `drop` below the accuracy
+    under the training's attack (Andriushchenko and Flammarion 2020, arXiv:2007.02617). A training that diverges meets
+    only the first half. The best accuracy counts only if it is better than always naming the most frequent class:
+    no attack can fool a classifier that does that.
 
-    Then it says so, once, puts back the weights of the best epoch (or of the start, for a classifier that was robust
-    already) and stops the training. It also warns when the training ends with the second half alone: the classifier
-    never was as robust as its training's accuracy reads.
+    If both are met, the watch prints a warning once, restores the weights of the best epoch (or of the start, if the
+    classifier was already robust) and stops the training. It also warns if only the second half is met at the end: the
+    classifier never was as robust as its accuracy in training says.
 
     Attributes: `verdict`, a sentence for the report; `overfitted`, whether the criterion was met; `misled`, whether its
     second half is met after the last epoch.
 
     Args:
-        data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`, of
-            which the first images serve: of the validation or the training data, never of the test data, as they
-            decide which weights stay.
+        data: a `tf.data.Dataset` of `({"image", "mask"}, label)`, batched or not, or `(images, labels, masks)`. Its
+            first images are used. They decide which weights stay, so take validation or training data, never test data.
         attack: the stronger attack; None: PGD-10 with the eps and the norm of the training's.
         images: how many images, at most.
         drop: a difference of accuracies, from 0 to 1.
-        restore: put back the best weights and stop; False: only say so.
-        seed: integer that the attacks' random numbers follow from, the same ones in each epoch.
+        restore: restore the best weights and stop; False: only warn.
+        seed: integer that decides the attacks' random numbers, the same ones in each epoch.
 
     Raises:
-        ValueError: for bad input; at the start of training for a model, share or attack that there is nothing to watch
-            about.
+        ValueError: for bad input; at the start of training, if the model is not trained with an attack's gradient.
 
     Example:
         >>> import locadv_tf as la
@@ -77,8 +76,8 @@ class OverfittingWatch(keras.callbacks.Callback):
             raise ValueError(f"the model is {type(trained).__name__}; expected a LocalizedAdversarialTraining.")
         if trained.share == 0 or trained.attack.steps == 0:
             raise ValueError(
-                f"share={trained.share:g}, attack={trained.attack!r}: training follows no attack's gradient here, so "
-                "that there is none to overfit to; leave the watch out."
+                f"share={trained.share:g}, attack={trained.attack!r}; expected training with an attack's gradient. "
+                "There is nothing to watch here: leave the watch out."
             )
         image, label, mask = self.sample
         mask = allowed(mask, image, trained.region)
@@ -116,12 +115,12 @@ class OverfittingWatch(keras.callbacks.Callback):
         if self.restore:
             self.model.classifier.set_weights(self.best_weights)
             self.model.stop_training = True
-            self.verdict += ", whose weights were put back"
-        print(f"Warning: {self.verdict}. Mend it with more steps or a smaller eps.")
+            self.verdict += ", whose weights were restored"
+        print(f"Warning: {self.verdict}. Fix: more steps or a smaller eps.")
 
     def on_train_end(self, logs=None):
         if self.misled and not self.overfitted:
-            print(f"Warning: {self.verdict}. Mend it with more steps or a smaller eps.")
+            print(f"Warning: {self.verdict}. Fix: more steps or a smaller eps.")
 
     def _remember(self, epoch, strong):
         if strong > self.best:

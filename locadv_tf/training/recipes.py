@@ -1,11 +1,103 @@
-"""How the kit trains every classifier: the loop around `LocalizedAdversarialTraining`, and what it is given."""
+"""How the kit trains every classifier: the table of trainings, and the loop around `LocalizedAdversarialTraining`."""
+
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from locadv_tf.attacks.pgd import PGD
-from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining
-from locadv_tf.validation import count, fraction
+from locadv_tf.attacks.attack import check_attack
+from locadv_tf.attacks.pgd import PGD, RandomNoise
+from locadv_tf.data.batches import to_arrays
+from locadv_tf.data.masks import random
+from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining, passes_per_image
+from locadv_tf.validation import choice, count, fraction
+
+BLOBS = 2.0  # smoothness of the random masks: blobs, as a background is; a convolution averages single pixels away
+
+
+class Training(NamedTuple):
+    """A row of `TRAININGS`: what becomes of the first part of each batch, and for how long.
+
+    Attributes:
+        replaced_by: what takes that part's place: "attack", the images attacked; "noise", the images with random noise
+            of the attack's eps; None, nothing: all images stay natural.
+        region: where the images may change, as for `LocalizedAdversarialTraining`.
+        masks: "data", the masks that came with the images, or "random", of the same areas and blind to the image.
+        equal_compute: whether the epochs are as many as take the passes of "LAT".
+    """
+
+    replaced_by: str | None
+    region: str = "background"
+    masks: str = "data"
+    equal_compute: bool = False
+
+
+TRAININGS = {
+    "natural": Training(None),  # what the paper's abstract compares with
+    "natural, equal compute": Training(None, equal_compute=True),  # would more natural training do as well?
+    "noise": Training("noise"),  # would any disturbance of the background do?
+    "random mask": Training("attack", masks="random"),  # would an attack on any place of that area do?
+    "LAT": Training("attack"),
+    "AT": Training("attack", region="full"),  # is it good to leave the foreground alone?
+}
+
+
+def recipe(name, train, *, attack, validation=None, share=0.5, epochs=5, seed=0):
+    """One of the `TRAININGS` as the arguments of `train_classifier`.
+
+    Args:
+        name: a key of `TRAININGS`: "natural", "natural, equal compute", "noise", "random mask", "LAT" or "AT".
+        train, validation: unbatched `tf.data.Dataset`s of `({"image", "mask"}, label)`; validation may be None.
+        attack: the attack object of the trainings that have one. The others attack with it in validation alone, but
+            for "noise", which takes its eps and nothing else.
+        share: the fraction of each batch that is replaced, where a training replaces any.
+        epochs: of each training but "natural, equal compute", which takes as many as make LAT's forward and backward
+            passes.
+        seed: integer that the order of the images and all random numbers follow from, the random masks, too.
+
+    Returns:
+        A dictionary: `train`, `validation`, `attack`, `region`, `share`, `epochs`, `seed`. The data sets are those
+        passed; for "random mask" they are new ones in memory, each image with a random mask of the area of its own, the
+        same in every epoch.
+
+    Raises:
+        ValueError: for an unknown name, or data, an attack or a share that `train_classifier` would refuse.
+
+    Example:
+        >>> import locadv_tf as la
+        >>> train, attack = la.load_data("digits", "train[:128]"), la.PGD(eps=0.1, steps=5, keep="last")
+        >>> how = recipe("natural, equal compute", train, attack=attack, epochs=2)
+        >>> how["share"], how["epochs"]
+        (0.0, 7)
+        >>> model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
+        >>> history = la.train_classifier(model, **recipe("random mask", train, attack=attack, epochs=1))
+    """
+    choice(name, TRAININGS, name="training")
+    for split, data in {"train": train, "validation": validation}.items():
+        if data is not None or split == "train":
+            _check_unbatched(data, split)
+    check_attack(attack)
+    share, epochs, row = fraction(share, name="share"), count(epochs, name="epochs"), TRAININGS[name]
+    if row.equal_compute:
+        epochs = round(epochs * passes_per_image(attack, share))
+    if row.masks == "random":
+        train = _with_random_masks(train, seed)
+        validation = None if validation is None else _with_random_masks(validation, seed, first=len(train))
+    return {
+        "train": train,
+        "validation": validation,
+        "attack": RandomNoise(eps=attack.eps) if row.replaced_by == "noise" else attack,
+        "region": row.region,
+        "share": share if row.replaced_by else 0.0,
+        "epochs": epochs,
+        "seed": seed,
+    }
+
+
+def _with_random_masks(data, seed, first=0):
+    image, label, mask = to_arrays(data)
+    drawn = random(mask, seed=seed, smoothness=BLOBS, first=first)
+    return tf.data.Dataset.from_tensor_slices(({"image": image, "mask": drawn}, label)).with_options(data.options())
 
 
 def single_step(eps):

@@ -1,4 +1,4 @@
-"""Can the number be trusted? The checks that an evaluation should pass before anybody believes it."""
+"""Can the number be trusted? The checks that an evaluation should pass before you believe it."""
 
 from locadv_tf.verdicts.checklist import CHECKS, check, headline
 

@@ -1,12 +1,12 @@
-"""Can the number be trusted? The checks that an evaluation should pass before anybody believes its robust accuracy.
+"""Can the number be trusted? The checks that an evaluation should pass before you believe its robust accuracy.
 
-They are those that Carlini et al. (2019, arXiv:1902.06705) and AutoAttack (Croce & Hein 2020,
-arXiv:2003.01690) ask for, with the mask's own. Each looks at outputs only and needs no knowledge of the truth. A failed
-check says that the *number* is wrong or means something else, not that the model is bad; nor do passed checks prove
-it: an accuracy under attack is an upper bound.
+Carlini et al. (2019, arXiv:1902.06705) and AutoAttack (Croce & Hein 2020, arXiv:2003.01690) ask for most of them;
+some are about the mask. Each check sees outputs only and does not need the truth. A failed check says that the
+*number* is wrong or means something else. It does not say that the model is bad. Passed checks are no proof either:
+an accuracy under attack is an upper bound.
 
-A check that cannot be carried out, because the attack or the model raises an error in it, fails with the error as its
-reason: what could not be looked at speaks for no number. An attack that cannot even be run on the data raises.
+If the attack or the model raises an error in a check, the check fails, with the error as its reason. If the attack
+cannot run on the data at all, `check` raises the error.
 """
 
 import tensorflow as tf
@@ -49,15 +49,15 @@ def check(
 
     Args:
         model: a Keras model that maps float32 images in [0, 1] to logits. It is left as it was.
-        data: a data set of `({"image", "mask"}, label)` or `(images, labels, masks)`. One or two hundred images do:
-            some twenty attacks run on them.
+        data: a data set of `({"image", "mask"}, label)` or `(images, labels, masks)`. 100 or 200 images are enough:
+            about twenty attacks run on them.
         attack: one of the kit's, or any callable `attack(model, image, label, mask=, seed=)` on tensors (mask: float32,
-            1 where it may change the pixel) that returns the attacked images. A dataclass or `functools.partial` with
-            `eps`, `steps` and `restarts` lets the checks that need other values of them apply; an attribute
-            `uses_gradient`, true or false, tells what to make of a model without a gradient.
+            1 where it may change the pixel) that returns the attacked images. Some checks change `eps`, `steps` or
+            `restarts`: they need a dataclass or a `functools.partial` with these names. An attribute `uses_gradient`,
+            true or false, says whether the attack needs the model's gradient.
         region: `"background"`, `"foreground"` or `"full"`: where the attack may change the image.
         eps: the budget that is claimed; None: the attack's own `eps`.
-        surrogate: another model for the same classes, to craft images on that the model has to stand, or None.
+        surrogate: another model for the same classes, or None. Images made for it are tried on the model.
         seed: integer that all random numbers follow from.
         batch_size: how many images are attacked at a time.
         progress: show a progress bar.
@@ -68,7 +68,7 @@ def check(
 
     Raises:
         ValueError: for bad input: a model that ends in softmax, data without images, an unknown or zero budget.
-        Exception: as it came, where the attack cannot be run on the data at all.
+        Exception: the attack's own error, if it cannot run on the data at all.
 
     Example:
         >>> import locadv_tf as la
@@ -82,17 +82,17 @@ def check(
     )
     logger, rows, weights = tf.get_logger(), [], model.get_weights()
     level = logger.level
-    logger.setLevel("ERROR")  # so many attacks on one model: TensorFlow takes their traces for a mistake
+    logger.setLevel("ERROR")  # TensorFlow warns about many traces; many attacks on one model need them
     try:
-        _ = evidence.attacked  # before any check: without it there is nothing to judge, and errors raise as they came
+        _ = evidence.attacked  # before any check: without it there is nothing to judge; its errors are raised
         for name, judge in progress_bar("checks", CHECKS.items(), shown=progress, unit="check"):
             try:
                 outcome, reason, numbers = judge(evidence)
-            except Exception as error:  # of the attack's, mostly: one check must not cost the others
+            except Exception as error:  # mostly the attack's: one broken check must not stop the others
                 outcome, reason, numbers = judged(False, _raised(error))
             numbers = {"n": len(evidence)} | numbers
             rows.append({"check": name, "outcome": outcome, "reason": reason, "numbers": numbers})
-            model.set_weights(weights)  # the next check looks at the model that was given
+            model.set_weights(weights)  # the next check gets the original model
     finally:
         logger.setLevel(level)
         model.set_weights(weights)
@@ -100,7 +100,7 @@ def check(
 
 
 def headline(rows):
-    """What a report puts on top: whether to believe the number, and if not, why.
+    """A report's first line: can the number be trusted, and if not, why?
 
     Example:
         >>> rows = [{"check": "foreground untouched", "outcome": "fail", "reason": "9 values changed", "numbers": {}}]
@@ -117,5 +117,5 @@ def headline(rows):
 
 
 def _raised(error):
-    """An error in a line, for a reason."""
-    return f"it could not be carried out: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    """An error as one line, for a reason."""
+    return f"the check raised {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -1,9 +1,9 @@
-"""What the verdicts look at: an attack, kept to what it is allowed, run on some images and judged by its output.
+"""What the verdicts judge: an attack's output on some images.
 
-Nothing that an attack says about itself is used. It may be one of the kit's or any callable
-`attack(model, image, label, mask=, seed=)` that returns images; if it is a dataclass or a `functools.partial`, its
-`eps`, `steps` and the like can be changed, and the checks that ask for a larger budget or more steps apply to it, too.
-Only an attribute `uses_gradient` is believed: whether an attack follows the gradient cannot be seen from outside.
+An attack is one of the kit's or any callable `attack(model, image, label, mask=, seed=)` that returns images. In a
+dataclass or a `functools.partial` the checks can change `eps`, `steps` and the like. Other attacks skip the checks that
+need this. An attack is judged by its output, not by what it says about itself. The one exception is the attribute
+`uses_gradient`: the output does not show whether an attack follows the gradient.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ from locadv_tf.data.batches import to_arrays
 from locadv_tf.engine.stream import run_attack
 from locadv_tf.verdicts.variants import knob, uses_gradient
 
-LEVEL = 0.01  # of the one-sided exact tests: a sound evaluation fails one of them by chance that often at most
-TOLERANCE, FEW = 0.02, 2  # the share of all images, and the number, that a stronger attack must fool more than
-QUERIES = 200  # of the black-box attack: enough to notice that gradients are hidden
+LEVEL = 0.01  # of the one-sided exact tests: the highest probability that a sound evaluation fails one by chance
+TOLERANCE, FEW = 0.02, 2  # a stronger attack must fool more images than this share and this number
+QUERIES = 200  # of the black-box attack: enough to notice hidden gradients
 
 
 class Attacked(NamedTuple):
-    """An attack's output: `image` (N, H, W, C); `clipped` (N,) or None; whether the weights moved meanwhile."""
+    """An attack's output: `image` (N, H, W, C); `clipped` (N,) or None; whether the attack changed the weights."""
 
     image: np.ndarray
     clipped: np.ndarray | None
@@ -40,22 +40,24 @@ class Attacked(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two attacks on the same images: how many images only one of them fools, and whether the other is stronger."""
+    """Two attacks on the same images: how many images only one of them fools; whether the other one is stronger."""
 
     only_attack: int
     only_other: int
-    unseen: int  # how many images more the other one may fool before it counts
+    unseen: int  # how many more images the other one may fool without counting as stronger
     beaten: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
-    """A model, an attack and a sample of images, and what was found out about them, each thing once.
+    """A model, an attack and some images, and what was found out about them. Each result is computed once.
 
     Attributes:
-        model: a Keras model, float32 images in [0, 1] to logits; `surrogate`: another one for the same task, or None.
-        attack: see the module; `eps`, `norm`: what it may do.
-        image: float32 `(N, H, W, C)`; `label`: int64 `(N,)`; `mask`: bool `(N, H, W, 1)`, where it may do it.
+        model: a Keras model, float32 images in [0, 1] to logits; `surrogate`: another model for the same classes, or
+            None.
+        attack: see the module; `eps`, `norm`: its budget.
+        image: float32 `(N, H, W, C)`; `label`: int64 `(N,)`; `mask`: bool `(N, H, W, 1)`, true where the
+            attack may change the pixel.
         seed: integer that all random numbers follow from; `batch_size`: images at a time.
     """
 
@@ -74,12 +76,12 @@ class Evidence:
         return len(self.label)
 
     def logits(self, images, *, batch_size=None):
-        """What the model says, `(N, classes)`, batch by batch."""
+        """The model's logits, `(N, classes)`, computed batch by batch."""
         parts = _slices(images, batch_size or self.batch_size)
         return np.concatenate([self.model(part, training=False) for part in parts])
 
     def right(self, images):
-        """Which images the model gets right, bool `(N,)`; logits that are not finite are no right answer."""
+        """Which images the model gets right, bool `(N,)`. Logits that are not finite are a wrong answer."""
         return self._right(self.logits(images))
 
     def _right(self, logits):
@@ -106,10 +108,10 @@ class Evidence:
         return self.right(self.output(attack, mask=mask))
 
     def output(self, attack, *, mask=None):
-        """What another attack makes of the same images, `(N, H, W, C)`."""
+        """The same images after another attack, `(N, H, W, C)`."""
         return self._attack(attack, self.model, self.mask if mask is None else mask, "fooled").image
 
-    # What simpler attacks leave right, bool `(N,)`. None: there is no such attack here.
+    # Which images simpler attacks leave right, bool `(N,)`. None: there is no such attack here.
 
     @functools.cached_property
     def noise_right(self):
@@ -125,7 +127,7 @@ class Evidence:
 
     @functools.cached_property
     def transfer_right(self):
-        """Under images that were made with only the surrogate to look at; None also if that has no gradient."""
+        """Under images that were made for the surrogate; None also if the surrogate has no gradient."""
         if self.surrogate is None or (gradient := self._gradient(self.surrogate)) is None or not gradient.any():
             return None
         attack = PGD(eps=self.eps, steps=20, norm=self.norm)
@@ -137,29 +139,29 @@ class Evidence:
             parts = zip(*(_slices(part, self.batch_size) for part in (self.image, self.label, mask)), strict=True)
             image = np.concatenate([call(attack, model, *part, seed=self.seed) for part in parts])
         elif model is self.model and self.gradient is None and uses_gradient(attack):
-            image = self.image  # no gradient flows: nothing would tell it where to go
+            image = self.image  # no gradient: the attack has no direction
         else:
             settings = {"seed": self.seed, "batch_size": self.batch_size, "stop": stop}
             result = run_attack(model, (self.image, self.label, mask), attack, region=None, **settings)
             image, clipped = result.images, result.clipped
         moved = not all(map(np.array_equal, before, model.get_weights()))
-        if moved:  # what is looked at next is the model that was given
+        if moved:  # the next check gets the original model
             model.set_weights(before)
         return Attacked(image, clipped, moved)
 
     @functools.cached_property
     def gradient(self):
-        """The gradient of what the attack climbs, at the images, `(N, H, W, C)`; None if the model cuts it off."""
+        """The gradient of the attack's loss at the images, `(N, H, W, C)`; None if the model cuts it off."""
         return self._gradient(self.model)
 
     @functools.cached_property
     def open(self):
-        """Which images the attack may turn wrong, bool `(N,)`: they are right, and their masks are not empty."""
+        """Which images the attack can fool, bool `(N,)`: they are right, and their masks are not empty."""
         return self.mask.any(axis=(1, 2, 3)) & self.natural_right
 
     @functools.cached_property
     def blind(self):
-        """Which of these show no gradient in the mask, bool `(N,)`: exactly 0, not finite, or cut off."""
+        """Which of the `open` images have no gradient in the mask, bool `(N,)`: exactly 0, not finite, or cut off."""
         if self.gradient is None:
             return self.open
         inside = np.where(self.mask, self.gradient, 0.0)
@@ -180,29 +182,29 @@ class Evidence:
 
     @functools.cached_property
     def noise(self):
-        """Random noise of the attack's budget: each pixel ±eps (L2: a random direction, all of the length)."""
+        """Random noise of the attack's budget: each pixel moves by ±eps (L2: a random direction of length eps)."""
         image, mask = tf.constant(self.image), tf.constant(self.mask)
         key = image_key(self.seed, tf.range(len(self)), 0)
         return balls.surface_point(image, mask, self.eps, key, self.norm).numpy()
 
 
 def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
-    """The `Evidence` for arguments as `verdicts.check` takes them.
+    """The `Evidence` for the arguments of `verdicts.check`.
 
     Raises:
         ValueError: for bad input.
     """
     if not callable(attack):
-        raise ValueError(f"attack={attack!r}; expected an attack, PGD(eps=0.1) say, or another callable.")
+        raise ValueError(f"attack={attack!r}; expected an attack, for example PGD(eps=0.1), or another callable.")
     validation.choice(region, validation.REGIONS, name="region")
     validation.seed(seed)
     validation.count(batch_size, name="batch_size")
     norm = validation.choice(knob(attack, "norm") or "linf", balls.NORMS, name="norm")
     eps = knob(attack, "eps") if eps is None else eps
     if eps is None:
-        raise ValueError("the attack carries no eps; expected eps=, the budget that is claimed.")
+        raise ValueError("the attack has no eps; expected a budget. Pass it to the check: eps=8/255, for example.")
     if validation.fraction(eps, name="eps", high=1.0 if norm == "linf" else float("inf")) == 0:
-        raise ValueError("eps=0: nothing is attacked; expected a budget above 0.")
+        raise ValueError("eps=0 changes nothing; expected a budget above 0.")
     image, label, background = to_arrays(data)
     if not len(label):
         raise ValueError("the data holds no images; expected at least one.")
@@ -217,8 +219,8 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
 def compare(right, other_right):
     """Whether another attack is stronger: it fools more images, by more than `TOLERANCE` of all and more than `FEW`.
 
-    This is no test of significance. Chance decides which images are in the sample, but an image that a legal attack
-    fools is fooled: an accuracy that counts it as right is too high, whatever other images would say.
+    This is not a test of significance. A legal attack fools these images, so an accuracy that counts them as right is
+    too high. Other images cannot change that.
 
     Args:
         right, other_right: bool `(N,)`, which images the model gets right under the attack and under the other.
@@ -235,7 +237,7 @@ def compare(right, other_right):
 
 
 def p_at_least(hits, n, share):
-    """The exact probability of at least `hits` of `n` where each has the probability `share`.
+    """The exact probability of at least `hits` hits in `n` trials, each with probability `share`.
 
     Example:
         >>> p_at_least(7, 7, 0.5)
@@ -253,7 +255,7 @@ def call(attack, model, image, label, mask, *, seed):
     given = tf.constant(image), tf.constant(label)
     out = np.asarray(attack(model, *given, mask=tf.constant(mask, tf.float32), seed=seed))
     if out.shape != image.shape:
-        raise ValueError(f"the attack returned shape {out.shape}; expected the attacked images, {image.shape}.")
+        raise ValueError(f"the attack returned shape {out.shape}; expected the shape of the images, {image.shape}.")
     return out.astype(np.float32)
 
 

@@ -1,7 +1,7 @@
-"""What a check answers: `(outcome, reason, numbers)`, the outcome one of `OUTCOMES`."""
+"""A check's answer: `(outcome, reason, numbers)`. The outcome is one of `OUTCOMES`."""
 
 OUTCOMES = ("pass", "fail", "does not apply")
-NO_KNOB = "the attack has no {} to change: a field of a dataclass, or a keyword of a functools.partial"
+NO_KNOB = "the attack has no {} that a check can change; expected a dataclass or a functools.partial with it"
 
 
 def judged(passed, reason, **numbers):
@@ -15,5 +15,5 @@ def skipped(reason, **numbers):
 
 
 def percent(right, e):
-    """How many of the images are right, in per cent."""
+    """The share of the images that are right, in per cent."""
     return f"{100 * right / len(e):.1f} %"

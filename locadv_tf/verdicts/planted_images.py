@@ -1,8 +1,9 @@
-"""A test of the attack itself: images for which something to find is certain to be there.
+"""A test of the attack itself, on images for which an adversarial image certainly exists.
 
-After Zimmermann et al. (2022, arXiv:2206.13991): the model gets a new last layer for which a point of the attack's own
-ball is adversarial, so that an attack that finds nothing is broken. Theirs is a trained classifier of points; here it
-is a threshold on a direction in the space of the logits, which needs no training and no look inside the model.
+After Zimmermann et al. (2022, arXiv:2206.13991). The model gets a new last layer. For this layer one point inside the
+attack's ball is adversarial: an attack that finds nothing is broken. Zimmermann et al. train a classifier of points.
+Here the layer is a threshold on a direction in the space of the logits. It needs no training and nothing inside the
+model.
 """
 
 import keras
@@ -12,30 +13,30 @@ import tensorflow as tf
 from locadv_tf.attacks import balls
 from locadv_tf.attacks.loop import image_key
 
-DRAWS = 64  # random points per image, of which one becomes the planted one
+DRAWS = 64  # random points per image; one of them is planted
 
 
 class Planted(keras.Model):
     """A model whose class is 1 beyond a threshold on a direction of another model's logits, else 0.
 
-    Each image has a direction and a threshold of its own, and the model those of one image at a time, whatever batch
-    it is given: an attack may stack draws of its image, or let images go.
+    Each image has its own direction and threshold. The model uses those of one image at a time, for the whole batch:
+    an attack may put many copies of its image into a batch.
 
     Args:
         model: the model, float32 images in [0, 1] to logits `(N, classes)`.
-        direction: float32 `(images, classes)`; `threshold`, `unit`: float32 `(images,)`, what counts as a score of 0
-            and of 1.
+        direction: float32 `(images, classes)`; `threshold`, `unit`: float32 `(images,)`. A score is 0 at the
+            threshold and 1 at one unit above it.
     """
 
     def __init__(self, model, direction, threshold, unit):
         super().__init__()
         self.model = model
         self.readout = [tf.constant(values, tf.float32) for values in (direction, threshold, unit)]
-        # A variable, not a Python number: what was compiled for one image serves the next one, too.
+        # A variable, not a Python number: the compiled function then works for every image.
         self.place = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="place")
 
     def of(self, place):
-        """This model, turned to the image at that place."""
+        """This model, set to the image at that place."""
         self.place.assign(place)
         return self
 
@@ -43,37 +44,37 @@ class Planted(keras.Model):
         logits = tf.cast(self.model(x, training=training), tf.float32)
         direction, threshold, unit = (tf.gather(values, self.place) for values in self.readout)
         score = ((tf.reduce_sum(direction * logits, axis=-1) - threshold) / unit)[:, None]
-        # As many classes as ever, for attacks that count them; they follow the score, so that no loss goes blind.
+        # As many classes as before, for attacks that count them. The new ones follow the score: no loss is flat.
         others = score - 3.0 + tf.zeros(logits.shape[-1] - 2)
         return tf.concat([tf.zeros_like(score), score, others], axis=-1)
 
 
 def plant(model, image, mask, *, eps, norm, seed):
-    """Plants an adversarial image for each image, where random points of the ball differ in their logits at all.
+    """Plants an adversarial image for each image whose logits differ between random points of the ball.
 
-    Of `DRAWS` random points on the ball's surface the one that stands out most in some direction is planted: it alone,
-    and neither the others nor the image, lies beyond the threshold.
+    `DRAWS` random points on the ball's surface are drawn. The point that stands out most in some direction is planted.
+    Only this point lies beyond the threshold; the other points and the image do not.
 
     Args:
         model: as for `Planted`; image: float32 `(N, H, W, C)`; mask: bool `(N, H, W, 1)`.
         eps, norm: the ball; `seed`: an integer.
 
     Returns:
-        `(planted, which, points)`: a `Planted` model for the images `which` (bool `(N,)`), which takes their places
-        among each other, and the planted images.
+        `(planted, which, points)`: a `Planted` model for the images `which` (bool `(N,)`), and the planted images. A
+        place in the model is the image's position among the images of `which`.
     """
 
-    def surface(draw):  # a number, or one per image: the points are drawn anew rather than kept
+    def surface(draw):  # one number, or one per image; drawing again saves memory
         key = image_key(seed, tf.range(len(image)), draw)
         return balls.surface_point(tf.constant(image), tf.constant(mask), eps, key, norm)
 
     see = tf.function(lambda draw: model(surface(draw), training=False), autograph=False)
     seen = [*map(see, tf.range(DRAWS)), model(image, training=False)]
     logits = np.stack([np.asarray(part, np.float64) for part in seen], axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):  # points without a difference, logits that are not finite
+    with np.errstate(invalid="ignore", divide="ignore"):  # equal points; logits that are not finite
         ways = logits[:, :DRAWS] - logits[:, :DRAWS].mean(axis=1, keepdims=True)
         ways /= np.linalg.norm(ways, axis=-1, keepdims=True)
-        scores = ways @ logits.transpose(0, 2, 1)  # (N, way, point): how far each point lies on the way of each
+        scores = ways @ logits.transpose(0, 2, 1)  # (N, way, point): how far each point lies along each way
     scores = np.nan_to_num(scores, nan=-1.0, posinf=-1.0, neginf=-1.0)
     own = np.diagonal(scores[..., :DRAWS], axis1=1, axis2=2)
     rest = np.where(np.eye(DRAWS, DRAWS + 1, dtype=bool), -np.inf, scores).max(axis=-1)

@@ -1,10 +1,10 @@
 """Checks of strength: would another attack do more? Each from the evidence to `(outcome, reason, numbers)`.
 
-Where two attacks are compared on the same images, the other one counts as stronger if it fools more of them, by more
-than 2 % of all images and by more than two images (`evidence.compare`). Significance is not asked for: each image that
-a legal attack fools beyond the judged one makes the number too high, for certain. What the rule cannot see are smaller
-gaps: up to 2 points from 100 images on, up to 4 points with 50, 10 with 20. Ties pass: a model at 0 % under both
-attacks, or at 100 %, is no fault of the evaluation.
+Two attacks are compared on the same images. The other attack counts as stronger if it fools more images, by more than
+2 % of all images and by more than two images (`observations.compare`). This is not a test of significance: each
+further image that a legal attack fools proves that the number is too high. The rule does not see smaller gaps: up to 2
+points with 100 images or more, 4 points with 50, 10 with 20. Equal attacks pass: the evaluation is not at fault if a
+model has 0 %, or 100 %, under both.
 """
 
 import itertools
@@ -20,14 +20,15 @@ from locadv_tf.verdicts.pass_or_fail import NO_KNOB, judged, percent, skipped
 from locadv_tf.verdicts.planted_images import plant
 from locadv_tf.verdicts.variants import at_eps, knob, longer, uses_gradient
 
-LONG_STEPS = 60  # of PGD, where the attack has no steps to multiply
-PLANTED = 16  # images that get a planted adversarial one
-ZERO_SHARE, FOUND_SHARE = 0.02, 0.95  # of the images, without a gradient; of the planted images
-_LINF_ONLY = "the {} knows the L-infinity norm only"
+LONG_STEPS = 60  # of PGD, if the attack has no steps to multiply
+PLANTED = 16  # how many images get a planted adversarial image
+ZERO_SHARE = 0.02  # at most this share of the images may have no gradient
+FOUND_SHARE = 0.95  # at least this share of the planted images must be found
+_LINF_ONLY = "the {} supports only the L-infinity norm"
 
 
 def accuracy_falls_with_eps(e):
-    """What fools at a smaller budget is still allowed at a larger one: no budget helps the model."""
+    """A change that a small budget allows is also allowed by a larger one: accuracy must not rise with eps."""
     if at_eps(e.attack, e.eps) is None:
         return skipped(NO_KNOB.format("eps"))
     factors = [factor for factor in (0.5, 1.0, 2.0) if e.norm == "l2" or factor * e.eps <= 1]
@@ -40,9 +41,9 @@ def accuracy_falls_with_eps(e):
 
 
 def unbounded_full_attack_reaches_chance(e):
-    """With the whole image and any change allowed, any image can be turned into any other.
+    """If the whole image may change without limit, any image can become any other one.
 
-    Not so with the background alone: what it reaches is reported, not judged.
+    With the background alone this need not be so: its accuracy is reported, not judged.
     """
     everything = 1.0 if e.norm == "linf" else float(np.sqrt(e.image[0].size))
     if (attack := at_eps(e.attack, everything)) is None:
@@ -58,51 +59,51 @@ def unbounded_full_attack_reaches_chance(e):
 
 
 def iterative_beats_single_step(e):
-    """Many small steps find at least what one large step does; else they lose their way."""
+    """Many small steps find at least as much as one large step; else the steps are broken."""
     if isinstance(e.attack, FGSM) or knob(e.attack, "steps") == 1:
         return skipped("the attack takes one step")
     return _stands(e, "one step (FGSM)", e.single_step_right)
 
 
 def gradient_beats_noise(e):
-    """Noise of the same size knows nothing of the model; an attack that it beats knows less."""
+    """Noise of the same size does not use the model; an attack that fools fewer images than noise is broken."""
     return _stands(e, "noise of the same size", e.noise_right)
 
 
 def more_steps_change_little(e):
-    """Three times the steps and another restart find hardly more; else the attack was too short.
+    """Three times the steps and one more restart find hardly more; else the attack was too short.
 
-    An attack without such knobs has to stand a long PGD.
+    An attack without steps to change is compared with a long PGD.
     """
     stronger = longer(e.attack)
-    name = "three times the steps, a restart more" if stronger else f"PGD-{LONG_STEPS}×2"
+    name = "three times the steps, one more restart" if stronger else f"PGD-{LONG_STEPS}×2"
     return _stands(e, name, e.right_under(stronger or PGD(eps=e.eps, steps=LONG_STEPS, restarts=2, norm=e.norm)))
 
 
 def white_box_beats_transfer(e):
-    """Images made for another model fool no more than those made for the model itself."""
+    """Images made for another model fool no more often than images made for the model itself."""
     if e.surrogate is None:
         return skipped("no other model was given")
     if e.transfer_right is None:
-        return skipped("the other model has no gradient to make images with")
+        return skipped("the other model has no gradient, so no images can be made for it")
     return _stands(e, "images made for another model", e.transfer_right)
 
 
 def white_box_beats_black_box(e):
-    """A search that sees the logits only finds no more than an attack that follows the gradient."""
+    """A search that sees only the logits finds no more than an attack that follows the gradient."""
     if e.norm != "linf":
         return skipped(_LINF_ONLY.format("black-box attack"))
     return _stands(e, f"black box (Square-{QUERIES})", e.black_box_right)
 
 
 def stronger_ensemble_finds_hardly_more(e):
-    """An ensemble with other losses, step sizes and targets (AutoAttack's, a short one) finds hardly more."""
+    """An ensemble with other losses, step sizes and targets (a short AutoAttack) finds hardly more."""
     if e.norm != "linf":
         return skipped(_LINF_ONLY.format("ensemble"))
     if len(getattr(e.attack, "members", ())) > 1:
         return skipped("the attack is an ensemble itself")
     if e.gradient is None:
-        return skipped("the model cuts off the gradient that the ensemble follows")
+        return skipped("the ensemble needs a gradient, and the model cuts it off")
     classes = e.natural_logits.shape[1]  # the DLR loss needs four
     loss = "dlr" if classes >= 4 else "margin"
     ensemble = LocalizedAutoAttack(eps=e.eps, budget="fast", targets=min(9, classes - 1), loss=loss)
@@ -110,11 +111,11 @@ def stronger_ensemble_finds_hardly_more(e):
 
 
 def few_gradients_are_zero(e):
-    """An image whose gradient is exactly 0 in the mask, or not finite, looks robust to every attack that follows it."""
+    """If the gradient in the mask is 0 or not finite, an image looks robust to every attack that uses gradients."""
     if uses_gradient(e.attack) is False:
         return skipped("the attack uses no gradient")
     if not e.open.any():
-        return skipped("no image is both right and open to change")
+        return skipped("no image is right and has pixels that the attack may change")
     reason, numbers = _blindness(e)
     if numbers["share"] > ZERO_SHARE and uses_gradient(e.attack) is None:
         return _by_consequences(e, reason, **numbers)
@@ -122,26 +123,26 @@ def few_gradients_are_zero(e):
 
 
 def planted_image_is_found(e):
-    """Where an adversarial image is certain to be there, the attack finds one (`planted.plant`)."""
+    """Where an adversarial image certainly exists, the attack finds one (`planted_images.plant`)."""
     some = e.mask.any(axis=(1, 2, 3)).nonzero()[0][:PLANTED]
     if not len(some):
-        return skipped("all masks are empty: there is nowhere to plant")
+        return skipped("all masks are empty: no image can be planted")
     image, mask = e.image[some], e.mask[some]
     planted, which, _ = plant(e.model, image, mask, eps=e.eps, norm=e.norm, seed=e.seed)
     if not which.any():
-        return skipped("no change in the mask makes a difference to the logits: there is nowhere to plant")
+        return skipped("changes in the mask do not change the logits: no image can be planted")
     pairs = zip(image[which], mask[which], strict=True)
     found = sum(_finds(e, planted.of(place), *pair) for place, pair in enumerate(pairs))
     n, reason, numbers = int(which.sum()), f"found {found} of {which.sum()}", {"found": found}
     passed = p_at_least(n - found, n, 1 - FOUND_SHARE) >= LEVEL
     if not passed and not uses_gradient(e.attack) and e.blind.sum() > ZERO_SHARE * e.open.sum():
-        # It may well have a way around the missing gradient that leads through this model alone.
+        # The attack may go around the missing gradient in a way that works for this model only.
         return _by_consequences(e, f"{reason}; {_blindness(e)[0]}", **numbers, planted=n)
     return judged(passed, reason, **numbers, planted=n)
 
 
 def _finds(e, planted, image, mask):
-    """Whether the attack finds what is planted for an image, alone: with a batch it may do what it likes."""
+    """Whether the attack finds the image that was planted for one image. It gets this image alone, not a batch."""
     one = image[None], np.zeros(1, np.int64), mask[None]
     if not isinstance(e.attack, Attack):
         attacked = call(e.attack, planted, *one, seed=e.seed)
@@ -153,7 +154,7 @@ def _finds(e, planted, image, mask):
 
 
 def _blindness(e):
-    """How many images show no gradient, in words and in numbers."""
+    """How many images have no gradient, in words and in numbers."""
     zero, of = int(e.blind.sum()), int(e.open.sum())
     share = zero / of if of else 0.0
     if e.gradient is None:
@@ -163,7 +164,7 @@ def _blindness(e):
 
 
 def _by_consequences(e, reason, **numbers):
-    """For an attack that may or may not need the gradient that is not there: it did if a simpler attack beats it."""
+    """For an attack that may need the missing gradient: it needed it if a simpler attack is stronger."""
     simpler = {
         "noise": e.noise_right,
         "one step (FGSM)": e.single_step_right,
@@ -173,15 +174,16 @@ def _by_consequences(e, reason, **numbers):
     simpler = {name: right for name, right in simpler.items() if right is not None}
     better = [name for name, right in simpler.items() if compare(e.attacked_right, right).beaten]
     if better:
-        return judged(False, f"{reason}, and stronger than the attack: {', '.join(better)}", **numbers)
-    return skipped(f"{reason}, but the attack stands against {', '.join(simpler)}: it seems to need none", **numbers)
+        return judged(False, f"{reason}, and these are stronger: {', '.join(better)}", **numbers)
+    reason += f", but none of these is stronger: {', '.join(simpler)}; the attack seems to need no gradient"
+    return skipped(reason, **numbers)
 
 
 def _stands(e, name, other_right):
-    """Whether the attack stands against another one, as the module says."""
+    """Passes if the other attack is not stronger, by the rule of this module."""
     found = compare(e.attacked_right, other_right)
     ours, theirs = (percent(right.sum(), e) for right in (e.attacked_right, other_right))
     reason = f"accuracy {ours} under the attack, {theirs} under {name}; "
-    reason += f"fooled by one alone: {found.only_attack} and {found.only_other} images (up to {found.unseen} more pass)"
+    reason += f"only one fools: {found.only_attack} and {found.only_other} images (up to {found.unseen} more pass)"
     numbers = {"accuracy": float(e.attacked_right.mean()), "other_accuracy": float(other_right.mean())}
     return judged(not found.beaten, reason, **numbers, **found._asdict())

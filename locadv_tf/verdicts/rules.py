@@ -7,13 +7,13 @@ from locadv_tf.units import eps_255
 from locadv_tf.verdicts.pass_or_fail import NO_KNOB, judged, percent, skipped
 from locadv_tf.verdicts.variants import at_eps
 
-EMPTY_SHARE, CLIPPED_SHARE = 0.02, 0.95  # of the images, with an empty mask; of the steps
+EMPTY_SHARE, CLIPPED_SHARE = 0.02, 0.95  # largest share of images with an empty mask; of clipped steps
 
 
 def accuracy_does_not_rise(e):
-    """An attacker may leave each image as it is: more right answers than before mean that the images tell the label.
+    """An attacker may leave each image as it is. More right answers than before mean that the images leak the label.
 
-    So they do when the attack goes the wrong way, or when single-step images leak it (Kurakin et al. 2017,
+    This happens if the attack goes the wrong way, or if images of one step leak the label (Kurakin et al. 2017,
     arXiv:1611.01236).
     """
     natural, attacked = int(e.natural_right.sum()), int(e.attacked_right.sum())
@@ -37,25 +37,25 @@ def foreground_untouched(e):
 
 
 def attack_has_somewhere_to_act(e):
-    """An image with an empty mask cannot be attacked, and counts as robust."""
+    """An image with an empty mask cannot be attacked; it counts as robust."""
     empty, area = int(np.sum(~e.mask.any(axis=(1, 2, 3)))), float(e.mask.mean())
     reason = f"{empty} of {len(e)} masks are empty; the attack may change {100 * area:.1f} % of the pixels"
     return judged(empty <= EMPTY_SHARE * len(e), reason, empty=empty, share=empty / len(e), area=area)
 
 
 def budget_and_range_kept(e):
-    """No image is further away than eps, and all values are in [0, 1]."""
+    """No image changes by more than eps, and all values stay in [0, 1]."""
     change, low, high = e.attacked.image - e.image, float(e.attacked.image.min()), float(e.attacked.image.max())
     sizes = np.abs(change).max(axis=(1, 2, 3)) if e.norm == "linf" else np.sqrt((change**2).sum(axis=(1, 2, 3)))
     largest = float(sizes.max())
     texts = [eps_255(size) if e.norm == "linf" else f"{size:.4g} (L2)" for size in (largest, e.eps)]
-    kept = largest <= e.eps * (1 + 1e-5) + 1e-6 and low >= 0 and high <= 1  # so written that NaN fails
+    kept = largest <= e.eps * (1 + 1e-5) + 1e-6 and low >= 0 and high <= 1  # written so that NaN fails
     reason = f"largest change {texts[0]}, allowed {texts[1]}; values from {low:.3g} to {high:.3g}"
     return judged(kept, reason, largest_change=largest, eps=e.eps, low=low, high=high)
 
 
 def weights_untouched(e):
-    """Attacking a model does not change it; batch normalization in training mode would."""
+    """The attack does not change the model (batch normalization in training mode does)."""
     moved = e.attacked.weights_moved
     return judged(not moved, f"the attack {'changed' if moved else 'left'} the model's weights", moved=moved)
 
@@ -68,38 +68,39 @@ def finite_and_deterministic(e):
 
 
 def answer_depends_on_image_alone(e):
-    """An image's logits do not hang on its neighbours in the batch, as batch statistics would make them."""
+    """An image's logits do not depend on the other images in its batch (with batch statistics they do)."""
     first, again = e.natural_logits, e.logits(e.image)
     if not _equal(first, again):
-        return skipped("the model does not even say the same of the same batch")
+        return skipped("the model gives different logits for the same batch")
     whole = min(e.batch_size, len(e))
     batch_size = max(1, whole // 3)
     if batch_size == whole:
-        return skipped("one image at a time: no batch can be another one")
+        return skipped("a batch holds one image: there are no other images")
     return _same(first, e.logits(e.image[::-1], batch_size=batch_size)[::-1], "in another batch")
 
 
 def eps_zero_is_natural(e):
-    """Without a budget the attack changes nothing."""
+    """With eps = 0 the attack changes nothing."""
     if (attack := at_eps(e.attack, 0.0)) is None:
         return skipped(NO_KNOB.format("eps"))
     image = e.output(attack)
     largest, differ = float(np.abs(image - e.image).max()), int(np.sum(e.right(image) != e.natural_right))
-    reason = f"largest change {eps_255(largest)}, {differ} of {len(e)} verdicts other than the natural ones"
+    reason = f"largest change {eps_255(largest)}, {differ} of {len(e)} verdicts differ from the natural ones"
     return judged(largest <= 1e-6 and not differ, reason, largest_change=largest, differ=differ)
 
 
 def few_steps_are_clipped(e):
-    """Steps that lead out of [0, 1] are cut; where nearly all are, the budget was hardly there."""
+    """Steps that lead out of [0, 1] are cut. If nearly all are cut, the attack had almost no budget."""
     if e.attacked.clipped is None or np.isnan(e.attacked.clipped).all():
-        return skipped("only the kit's own attacks count them" if e.attacked.clipped is None else "no step was taken")
+        unknown = e.attacked.clipped is None
+        return skipped("only the kit's own attacks count clipped steps" if unknown else "no step was taken")
     share = float(np.nanmean(e.attacked.clipped))
     reason = f"{100 * share:.1f} % of the pixel steps led out of [0, 1] and were cut"
     return judged(share <= CLIPPED_SHARE, reason, share=share)
 
 
 def _equal(first, again):
-    """Equal but for rounding, and finite."""
+    """Equal up to rounding, and finite."""
     return bool(np.abs(first - again).max() <= 1e-4 * np.abs(first).max() < np.inf)
 
 

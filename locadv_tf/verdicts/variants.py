@@ -1,4 +1,4 @@
-"""The numbers that any attack carries, the kit's or anybody's, and the same attack with other ones."""
+"""The numbers of an attack (its eps, its steps, …), and the same attack with other numbers."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ from locadv_tf.attacks.attack import Attack
 
 
 def uses_gradient(attack):
-    """Whether an attack follows the model's gradient; None: it does not say, by an attribute of this name."""
+    """Whether an attack follows the model's gradient; None: it has no attribute of this name."""
     if isinstance(attack, Attack):
         return any(member.uses_gradient for member in attack.members)
     while isinstance(attack, functools.partial) and not hasattr(attack, "uses_gradient"):
@@ -17,7 +17,7 @@ def uses_gradient(attack):
 
 
 def knob(attack, name):
-    """A number that an attack carries, as an attribute or a `functools.partial` keyword; None: it does not."""
+    """An attack's number: an attribute or a `functools.partial` keyword; None if it has none of this name."""
     return attack.keywords.get(name) if isinstance(attack, functools.partial) else getattr(attack, name, None)
 
 
@@ -45,10 +45,10 @@ def at_eps(attack, eps):
 
 
 def longer(attack):
-    """The attack with three times the steps (or queries) and a restart more; None if it has no steps to change."""
+    """The attack with three times the steps (or queries) and one more restart; None if it has no steps to change."""
     there = knobs(attack)
     changes = {name: 3 * knob(attack, name) for name in {"steps", "queries"} & there}
-    one_start = "random_start" in there and not knob(attack, "random_start")  # a restart would repeat the first one
+    one_start = "random_start" in there and not knob(attack, "random_start")  # a restart would repeat the first run
     if changes and "restarts" in there and not one_start and knob(attack, "keep") != "last":
         changes["restarts"] = knob(attack, "restarts") + 1
     return turned(attack, **changes) if changes else None

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 import locadv_tf as la
 from locadv_tf.attacks import balls, loop, losses
@@ -159,7 +160,7 @@ def bits(x):
 # Rules 1 and 2
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(case=cases())
 def test_1_2_keeps_mask_budget_and_range(case, tiny_model):
     case.assert_kept(case.run(tiny_model(case.channels, case.policy)))
@@ -248,7 +249,7 @@ def softmax_regression(weights, shape, policy="float32"):
     return model
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), eps=st.floats(0.01, 0.5), targeted=st.booleans(),
        norm=st.sampled_from(balls.NORMS), momentum=st.sampled_from((0.0, 0.5, 1.0)))  # fmt: skip
 def test_pgd_is_the_papers_equation(seed, steps, eps, targeted, norm, momentum):
@@ -316,7 +317,7 @@ def test_7_neighbours_do_not_change_an_images_gradient(case, tiny_model):
 # Rule 8
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(case=cases(attack=any_attack().filter(lambda attack: attack.keep == "best"), compiled=False))
 def test_8_returns_the_best_point(case, spy_on, tiny_model):
     spy = spy_on(tiny_model(case.channels, case.policy))
@@ -461,7 +462,7 @@ def square_root_model(height, width):
     )
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 3), share=st.sampled_from((0.0, 0.02, 0.5)))
 def test_10_without_a_finite_gradient_a_pixel_stays_and_the_image_is_flagged(seed, steps, share):
     rng = np.random.default_rng(seed)

@@ -83,7 +83,7 @@ BAD = {
     "no image": (tf.data.Dataset.from_tensor_slices(({"picture": arrays(3)[0]}, arrays(3)[1])), "'picture'"),
     "batched twice": (dataset(*arrays(4)).batch(2).batch(2), r"rank \[5, 2, 5\]; .*batched once"),
     "one-hot labels": (dataset(arrays(3)[0], np.eye(3), arrays(3)[2]), r"one-hot.*tf\.argmax"),
-    "endless": (dataset(*arrays(3)).repeat(), r"leave out repeat\(\), or add take\(n\)"),
+    "endless": (dataset(*arrays(3)).repeat(), r"expected a finite data set\. Leave out repeat\(\), or add take\(n\)"),
 }
 
 

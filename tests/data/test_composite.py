@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from locadv_tf.data import sources
 from locadv_tf.data.composite import MARGIN, SIDE, TEXTURES, Composite, composite, place, textures
@@ -84,7 +85,7 @@ def test_the_knob(correlation):
         assert np.abs(np.bincount(others, minlength=10) - mean).max() <= 4.5 * np.sqrt(mean)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.integers(0, 1), st.integers(0, 9575), st.integers(1, 300))
 def test_a_slice_equals_the_slice_of_the_whole(seed, start, n):
     stop = min(start + n, 9576)

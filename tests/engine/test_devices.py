@@ -1,5 +1,6 @@
 """Sharing work out over devices: every item once, the same hands each time, no error lost, no thread left behind."""
 
+import contextlib
 import threading
 import time
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locadv_tf.engine import devices
+from locadv_tf.engine.kept import forget
 
 NAMES = ["CPU:0", "/device:CPU:0"]
 
@@ -93,8 +95,11 @@ def test_copies_of_an_adapted_normalization_answer_like_the_model_and_follow_it(
             np.testing.assert_allclose(copy(x), model(x), atol=1e-5)
 
 
-def test_another_version_has_other_clones(tiny_model):
-    one, same, other = (devices.copies(tiny_model(), NAMES, version=version) for version in (1, 1, 2))
+def test_clones_are_kept_until_the_model_is_forgotten(tiny_model):
+    model = tiny_model()
+    one, same = devices.copies(model, NAMES), devices.copies(model, NAMES)
+    forget(model)
+    other = devices.copies(model, NAMES)
     assert one == same and not set(map(id, one.values())) & set(map(id, other.values()))
 
 
@@ -115,7 +120,8 @@ class OwnWithAConfigThatDoesNotFit(Own):
 @pytest.mark.parametrize("kind", [Own, OwnWithAConfigThatDoesNotFit])
 def test_a_model_that_cannot_be_cloned_stays_where_it_is(kind, tiny_model):
     model = kind(tiny_model())
-    assert devices.copies(model, NAMES) == {None: model}
+    with pytest.warns(UserWarning, match=f"{NAMES[1]} stay idle: it cannot be cloned .* get_config"):
+        assert devices.copies(model, NAMES) == {None: model}
 
 
 class Times(keras.layers.Layer):
@@ -132,4 +138,17 @@ def test_a_model_whose_clones_answer_otherwise_stays_where_it_is():
     for factor in (1.0, 2.0):
         model = keras.Sequential([keras.Input((6, 6, 1)), Times(), keras.layers.Flatten(), keras.layers.Dense(3)])
         model.layers[0].factor = factor
-        assert (devices.copies(model, NAMES, x) == {None: model}) == (factor == 2)
+        with pytest.warns(UserWarning, match="clones answer otherwise") if factor == 2 else contextlib.nullcontext():
+            assert (devices.copies(model, NAMES, x) == {None: model}) == (factor == 2)
+
+
+def test_what_is_kept_on_a_model_is_not_saved_with_it(tiny_model, tmp_path):
+    model, x = tiny_model(), np.random.default_rng(0).random((4, 6, 6, 1), "float32")
+    x = x[:, : model.input_shape[1], : model.input_shape[2]]
+    devices.copies(model, NAMES)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    again.load_weights(tmp_path / "model.weights.h5")
+    assert all(map(np.array_equal, again.get_weights(), model.get_weights()))
+    assert (tmp_path / "model.weights.h5").stat().st_size < 2 * sum(w.nbytes for w in model.get_weights()) + 60_000

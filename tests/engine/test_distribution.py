@@ -4,16 +4,22 @@ import json
 import subprocess
 import sys
 
-# Logical devices must be made before TensorFlow starts: a process of its own.
-SCRIPT = """
+import pytest
+
+# Logical devices must be made before TensorFlow starts: a process of its own, for both tests.
+START = """
 import json
 import locadv_tf as la
 import keras
 import numpy as np
 import tensorflow as tf
+from locadv_tf.engine import stream
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+
+TRAIN = """
 data = la.load_data("digits", "train[:256]").batch(64)
 attack = la.PGD(eps=0.1, steps=3, random_start=False, keep="last")
 
@@ -37,14 +43,6 @@ print(json.dumps({"apart": apart, "histories": [one[1], two[1]], "steps": [one[2
 
 # A model with mirrored weights, attacked on one device and on two.
 ATTACK = """
-import json
-import locadv_tf as la
-import numpy as np
-import tensorflow as tf
-from locadv_tf.engine import stream
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 data = la.load_data("digits", "test[:150]")
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
@@ -84,13 +82,17 @@ print(json.dumps(told))
 """
 
 
-def tell(script):
+@pytest.fixture(scope="module")
+def told():
+    """What the two scripts print last."""
+    script = START + ATTACK + TRAIN
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
+    return dict(zip(("attack", "train"), lines, strict=True))
 
 
-def test_two_devices_attack_like_one():
-    told = tell(ATTACK)
+def test_two_devices_attack_like_one(told):
+    told = told["attack"]
     assert told["used"] == [["CPU:0"], ["CPU:0", "CPU:1"], ["CPU:0", "CPU:1"]]
     one, two, again = told["runs"]
     assert two == again  # repeated bit for bit
@@ -103,8 +105,8 @@ def test_two_devices_attack_like_one():
     assert "image has values from 0 to 7" in message and finished <= 140
 
 
-def test_two_devices_train_like_one():
-    told = tell(SCRIPT)
+def test_two_devices_train_like_one(told):
+    told = told["train"]
     assert told["apart"] < 2e-5
     assert told["steps"] == [8, 8]
     one, two = told["histories"]

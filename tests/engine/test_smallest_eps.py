@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 import locadv_tf as la
 from locadv_tf.engine import stream
@@ -19,7 +20,7 @@ def threshold_model():
     return model
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(means=st.lists(st.floats(0.05, 0.95), min_size=1, max_size=12), share=st.sampled_from((0.25, 0.5, 1.0)),
        precision=st.sampled_from((0.1, 0.01, 0.001)))  # fmt: skip
 def test_it_is_the_distance_to_the_decision(means, share, precision, threshold_model):

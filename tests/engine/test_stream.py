@@ -1,7 +1,10 @@
 """`run_attack` against the plain loop: the same verdicts and losses in the input's order, whatever the batch."""
 
 import dataclasses
+import functools
+import gc
 import itertools
+import weakref
 
 import keras
 import numpy as np
@@ -9,11 +12,13 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 import locadv_tf as la
 from locadv_tf.attacks.attack import Attack
 from locadv_tf.data.batches import batches
-from locadv_tf.engine import stream
+from locadv_tf.engine import slots, stream
+from locadv_tf.engine.kept import forget
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,12 @@ def plain_loop(model, data, attack, seed=0):
     return (predicted(model, image) != label) | (predicted(model, x) != label), losses(model, x, label), x
 
 
+@pytest.fixture(scope="module")
+def plain_answers(model, data):
+    """`plain_answers(attack, n)`: `plain_loop` on the first n images with seed 3, run once for all batch sizes."""
+    return functools.cache(lambda attack, n: plain_loop(model, tuple(part[:n] for part in data), attack, seed=3))
+
+
 def budgets(attack):
     """Gradient evaluations and queries of an image that takes the whole budget."""
     spent = [(member.uses_gradient, member.runs * member.steps) for member in attack.members]
@@ -106,11 +117,11 @@ def assert_same(result, other):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 128, 500])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
-def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model, data):
+def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model, data, plain_answers):
     n = 25 if batch_size == 1 else N
     image, label, mask = data = tuple(part[:n] for part in data)
     result = la.run_attack(model, data, attack, seed=3, batch_size=batch_size)
-    fooled, _, _ = plain_loop(model, data, attack, seed=3)
+    fooled, _, _ = plain_answers(attack, n)
     np.testing.assert_array_equal(result.fooled, fooled)
     assert 0.2 < fooled.mean() < 0.95  # both verdicts occur
 
@@ -129,10 +140,10 @@ def test_leaving_early_gives_the_plain_loops_verdicts(attack, batch_size, model,
 
 @pytest.mark.parametrize("batch_size", [7, 128])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
-def test_the_whole_budget_gives_the_plain_loops_losses(attack, batch_size, model, data):
+def test_the_whole_budget_gives_the_plain_loops_losses(attack, batch_size, model, data, plain_answers):
     label = data[1]
     result = la.run_attack(model, data, attack, seed=3, stop="worst", batch_size=batch_size)
-    fooled, loss, x = plain_loop(model, data, attack, seed=3)
+    fooled, loss, x = plain_answers(attack, N)
     np.testing.assert_array_equal(result.fooled, fooled)
     right = result.natural_correct
     np.testing.assert_allclose(result.loss[right], loss[right], rtol=1e-3, atol=1e-5)
@@ -155,7 +166,7 @@ def test_a_region_is_a_mask(region, model, data):
     np.testing.assert_allclose(result.images[result.natural_correct], x[result.natural_correct], atol=1e-5)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(n=st.integers(0, 20), batch_size=st.integers(1, 25), steps=st.integers(1, 4), restarts=st.integers(1, 3),
        kind=st.sampled_from((la.PGD, la.APGD, la.Square)), stop=st.sampled_from(("fooled", "worst")),
        seed=st.integers(0, 2**31))  # fmt: skip
@@ -317,7 +328,10 @@ def test_clipped_is_the_share_of_steps_that_the_range_cuts_short(model):
         ([(la.PGD(eps=0.2, steps=3), 64), (ATTACKS[1], 5), (la.PGD(eps=0.1, restarts=2), 500)], 3),
         ([(APGD, 64), (dataclasses.replace(APGD, eps=0.2, steps=7, restarts=2), 500)], 3),
         ([(SQUARE, 64), (la.Square(eps=0.2, queries=3, restarts=2), 500)], 3),
-        ([(APGD_TARGETED, 64), (dataclasses.replace(APGD_TARGETED, eps=0.2, restarts=1), 500)], 4),  # and the ranking
+        (
+            [(APGD_TARGETED, 64), (dataclasses.replace(APGD_TARGETED, eps=0.2, restarts=1), 500)],
+            5,
+        ),  # and the ranking, at the start and later
     ],
     ids=lambda value: str(value[0][0]) if isinstance(value, list) else "",
 )
@@ -373,6 +387,7 @@ def turned(model, image, folder):
     model.layers[1].factor = -1.0
 
 
+@pytest.mark.filterwarnings("ignore:the model runs on one device:UserWarning")  # no config tells of what was turned
 @pytest.mark.parametrize("change", [readapted, reloaded, turned])
 @pytest.mark.parametrize("names", [[None], ["/CPU:0", "/device:CPU:0"]], ids=["one device", "two devices"])
 def test_what_is_compiled_follows_every_change_of_the_model(change, names, data, tmp_path, monkeypatch, caplog):
@@ -386,15 +401,14 @@ def test_what_is_compiled_follows_every_change_of_the_model(change, names, data,
     result = la.run_attack(model, (image, label, mask), attack, **options)
     assert result.natural_correct.all()
     np.testing.assert_array_equal(result.fooled, model(result.images).numpy().argmax(axis=1) != label)
-    stream._compiled.cache_clear()
-    stream._compiled_attack.cache_clear()
+    forget(model)
     again = la.run_attack(model, (image, label, mask), attack, **options)
     np.testing.assert_array_equal(result.images, again.images)
     assert [record.getMessage() for record in caplog.records] == []
 
 
-def test_an_attack_on_a_forgotten_model_is_compiled_anew(data):
-    """The model's verdicts drop out of their cache when other models come, its attacks not yet."""
+def test_an_attack_on_a_model_that_changed_meanwhile_is_compiled_anew(data):
+    """Also where other models came in between."""
     image, _, mask = data
     model, attack = normalized(image), la.FGSM(eps=0.05)
     label = model(image).numpy().argmax(axis=1)
@@ -406,6 +420,36 @@ def test_an_attack_on_a_forgotten_model_is_compiled_anew(data):
     result = la.run_attack(model, (image, label, mask), attack)
     expected = attack(model, image, label, mask=mask)
     np.testing.assert_allclose(result.images, expected, atol=1e-6)
+
+
+def test_a_model_goes_with_the_last_name_for_it(data):
+    """What is compiled for a model keeps it no longer than its user does."""
+    image, label, mask = (part[:20] for part in data)
+    model = normalized(image)
+    for attack in (la.PGD(eps=0.1, steps=2), APGD, SQUARE):
+        la.run_attack(model, (image, label, mask), attack)
+    watched = weakref.ref(model)
+    del model
+    gc.collect()
+    assert watched() is None
+
+
+@pytest.mark.parametrize("stop", ["fooled", "worst"])
+def test_every_step_is_taken_by_the_same_number_of_slots(stop, model, data, monkeypatch):
+    """Until the last images, whose slots become fewer by halves."""
+    sizes, advance = [], slots.Slots.advance
+
+    def watched(self):
+        advance(self)
+        sizes.append(len(self.state[1].x))
+
+    monkeypatch.setattr(slots.Slots, "advance", watched)
+    la.run_attack(model, data, la.PGD(eps=0.03, steps=4), stop=stop, batch_size=32)
+    assert sizes[0] == 32 and sizes == sorted(sizes, reverse=True) and set(sizes) <= {32, 16, 8, 4, 2, 1}
+    monkeypatch.setattr(stream, "on_gpu", lambda: True)
+    sizes.clear()
+    la.run_attack(model, data, la.PGD(eps=0.03, steps=4), stop=stop, batch_size=32)
+    assert set(sizes) == {32}
 
 
 def test_a_model_that_tosses_coins_is_compiled_anew_without_a_word(data, caplog):

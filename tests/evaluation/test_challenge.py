@@ -167,7 +167,7 @@ def test_a_run_with_other_settings_loses_nothing(tiny):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"trainings": ("TRADES",)}, "trainings='TRADES' is unknown; expected one of 'natural', 'LAT', 'AT'"),
+        ({"trainings": ("TRADES",)}, "trainings='TRADES' is unknown; expected one of 'natural', 'natural, equal"),
         ({"correlations": (1.2,)}, "correlations=1.2 is out of range"),
         ({"eps": 4}, "eps=4 is out of range"),
         ({"digits": "letters"}, "digits='letters' is unknown"),
@@ -205,6 +205,14 @@ def test_differences_are_paired_by_seed_and_say_who_leans_less():
     assert len(found) == 4  # no AT at 0
     paired = la.evaluation.mean_interval(np.array([0.3, 0.41, 0.35]) - np.array([0.5, 0.6, 0.55]))
     assert (less["bg_gap"], less["bg_gap_low"], less["bg_gap_high"]) == pytest.approx(paired)
+
+
+def test_lat_is_held_against_random_masks_too():
+    rows = [*rows_of("random mask", 1.0, [0.52, 0.6, 0.57]), *rows_of("LAT", 1.0, [0.3, 0.41, 0.35])]
+    assert [(row["compared"], row["finding"]) for row in challenge_page.differences(rows)] == [
+        ("LAT − random mask", "leans less")
+    ]
+    assert [row["training"] for row in challenge_page.over_seeds(rows)] == ["random mask", "LAT"]
 
 
 def test_means_over_seeds_in_order():

@@ -10,6 +10,8 @@ import pytest
 from handed_in import Course
 from nbgrader.api import Gradebook
 
+pytestmark = pytest.mark.xdist_group("hostile")
+
 TAMPERING = """import subprocess
 with open("../../../nbgrader_config.py", "a") as config:
     config.write("raise SystemExit")

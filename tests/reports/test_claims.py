@@ -6,6 +6,7 @@ import pytest
 from locadv_tf.evaluation.measurement import Measurement, natural_row, summarize
 from locadv_tf.reports import claims
 from locadv_tf.reports.tables import claims_table
+from locadv_tf.training.recipes import TRAININGS
 
 N = 200
 
@@ -33,7 +34,7 @@ def measurement(*, correct=1.0, loss=1.0, natural_correct=1.0, natural_loss=1.0,
 
 def measurements(natural=None, lat=None):
     """All models alike, but for the changes; every condition of a model alike, but for the noise."""
-    models = {name: {} for name in ("natural", "natural, equal compute", "noise", "LAT", "AT")}
+    models = {name: {} for name in TRAININGS}
     models |= {"natural": natural or {}, "LAT": lat or {}}
     return {
         name: {"background": measurement(**values), "full": measurement(**values), "noise": measurement()}
@@ -70,7 +71,15 @@ def test_a_better_lat_is_supported_and_equal_models_are_undecided():
     assert found["natural_accuracy"] == found["background_accuracy"] == found["sensitivity"] == "supported"
     assert found["natural_loss_compute"] == found["natural_loss_at"] == "undecided"
     assert found["background_loss_compute"] == found["background_loss_noise"] == "supported"
+    assert found["background_loss_mask"] == "supported" and found["natural_loss_mask"] == "undecided"
     assert set(verdicts().values()) - {"supported"} == {"undecided"}  # "imperceptibly" is about visibility alone
+
+
+def test_the_controls_are_held_against_lat_and_do_not_count():
+    rows = claims.ledger(measurements(natural={"loss": 3.0, "correct": 0.4}, lat={"loss": 0.5}), eps=8 / 255)
+    assert {row["against"] for row in rows} == {None, *TRAININGS} - {"LAT"}
+    assert sum(claims.counts(rows).values()) == 6  # sensitivity, three losses, two accuracies; not "imperceptibly"
+    assert claims.counts(rows) == {"supported": 4, "not supported": 0, "undecided": 2}
 
 
 def test_a_worse_lat_is_not_supported():

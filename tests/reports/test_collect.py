@@ -7,39 +7,39 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from locadv_tf.reports import claims, metrics
+from locadv_tf.reports import claims, metrics, schema
 from locadv_tf.reports.collect import RELIANCE, collect
 
 ACCURACY = {"natural": 0.5, "LAT": 0.9}
+NOTHING = {name: {"array": [], "object": {}, "number": 0.1}[part["type"]] for name, part in schema.RESULTS.items()}
 
 
 def write_report(folder, *, seed, trainings=("natural", "LAT"), eps=0.1, **parameters):
     """What a report leaves for the table; LAT's natural loss is lower by 0.1 and a seed's hundredth."""
     rows = []
     for model in trainings:
-        natural = {"model": model, "condition": "natural", "attack": "natural", "region": "none", "eps": 0.0}
-        attacked = {"model": model, "condition": "full", "attack": "PGD-5", "region": "full", "eps": eps}
+        natural = {"model": model, "condition": "natural", "attack": "natural", "region": "none", "eps": 0.0, "n": 9}
+        attacked = {"model": model, "condition": "full", "attack": "PGD-5", "region": "full", "eps": eps, "n": 9}
         loss = 1.0 - (0.1 + seed / 100) * (model == "LAT")
         rows.append(natural | {"accuracy": 0.95, "loss": loss})
         asr = None if seed == 1 else 0.25
         rows.append(attacked | {"accuracy": ACCURACY[model] + seed / 100, "loss": 1.0, "asr": asr})
     asked = {"dataset": "digits", "train_limit": None, "epochs": 1, "seed": seed, "eps": None, "share": 0.5}
     asked |= {"eps_multiples": [0.5, 1.0], "trainings": list(trainings)} | parameters
-    checked = {"LAT": [{"check": "weights untouched", "outcome": "fail" if seed == 2 else "pass"}]}
-    results = {"eps": eps, "rows": rows, "claims": [], "verdicts": checked}
-    if seed != 1:  # a report of an earlier version has no measures of reliance
+    checked = {"LAT": [{"check": "weights untouched", "outcome": "fail" if seed == 2 else "pass", "reason": ""}]}
+    results = NOTHING | {"eps": eps, "rows": rows, "verdicts": checked}
+    if seed != 1:  # one report without measures of reliance
         measures = dict.fromkeys(RELIANCE, seed / 10) | {"rfs": None}
         results["reliance"] = [
             {"model": model, "source": source} | measures for model in trainings for source in ("own", "random")
         ]
-    metrics.write_metrics(folder, parameters=asked, results=results)
+    return metrics.write_metrics(folder, parameters=asked, results=results, kind="report")
 
 
 def test_the_table_has_means_and_intervals_over_seeds(tmp_path):
     for seed in (0, 1, 2):
         write_report(tmp_path / str(seed), seed=seed)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "metrics.json").write_text(json.dumps({"parameters": {}, "results": {}}))  # a lesson's
+    metrics.write_metrics(tmp_path / "lesson", parameters={}, results={"rows": []})
     write_report(tmp_path / ".3.abc", seed=3)  # a sweep's unfinished work
     results, verdicts = collect(tmp_path)
     (row,) = results[(results.model == "LAT") & (results.region == "full")].to_dict("records")
@@ -120,6 +120,19 @@ def test_one_seed_decides_nothing(tmp_path):
 def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"no finished report below .* run locadv sweep"):
         collect(tmp_path)
+
+
+def test_a_report_of_another_version_is_refused_by_name(tmp_path):
+    for seed in (0, 1):
+        path = write_report(tmp_path / str(seed), seed=seed)
+    content = json.loads(path.read_text())
+    del content["schema"], content["version"]  # as the kit wrote them before they had a version
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"1.metrics\.json is a report of version 1; .* Run the report again"):
+        collect(tmp_path)
+    assert not (tmp_path / "collected.csv").exists()
+    path.parent.rename(tmp_path / ".1.aside")  # a sweep's unfinished work is nobody's business
+    assert set(collect(tmp_path)[0].seeds) == {1}
 
 
 def test_every_claim_with_a_difference_has_a_side():

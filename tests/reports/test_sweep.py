@@ -12,7 +12,10 @@ import time
 import distributed
 import pytest
 
-from locadv_tf.reports import metrics, sweep
+import locadv_tf as la
+from locadv_tf.reports import metrics, schema, sweep
+
+NOTHING = {name: {"array": [], "object": {}, "number": 0.1}[part["type"]] for name, part in schema.RESULTS.items()}
 
 
 def fake_report(*, dataset, profile, seed, out, parameters):
@@ -20,7 +23,7 @@ def fake_report(*, dataset, profile, seed, out, parameters):
     metrics.write_text(out / "report.ipynb", "{}")
     if seed == 13:
         raise RuntimeError("thirteen")
-    metrics.write_metrics(out, parameters=sweep.Cell(out, profile, parameters).asked(), results={})
+    metrics.write_metrics(out, parameters=sweep.Cell(out, profile, parameters).asked(), results=NOTHING, kind="report")
     metrics.write_text(out / "report.html", "<html></html>")
 
 
@@ -47,6 +50,7 @@ def test_cells_are_the_product_and_checked_first(tmp_path):
     assert len({cell.folder for cell in todo}) == 8
     assert todo[1].folder.name == "digits-eps0.03137-seed0" and todo[1].asked()["eps"] == 8 / 255
     assert todo[0].asked()["epochs"] == 20  # the profile's
+    assert len(sweep.cells(tmp_path, datasets=["digits"], seeds=[0], trainings=list(la.TRAININGS))) == 6
     todo = sweep.cells(tmp_path, datasets=["a/b"], seeds=[0], trainings=["LAT", "natural, equal compute"])
     assert [cell.folder.name for cell in todo] == ["a-b-LAT-seed0", "a-b-natural-equal-compute-seed0"]
     assert [cell.asked()["trainings"] for cell in todo] == [["LAT"], ["natural, equal compute"]]
@@ -85,6 +89,15 @@ def test_a_second_run_continues_and_other_parameters_are_refused(tmp_path, ran):
     assert ran == [0, 1, 2]  # nor was the one run that would have had a folder of its own
     run(sweep.cells(tmp_path, datasets=["digits"], seeds=[1]))
     assert ran == [0, 1, 2]
+
+
+def test_a_report_of_an_earlier_version_is_run_again(tmp_path, ran):
+    todo = sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 1])
+    run(todo)
+    path = todo[0].folder / "metrics.json"
+    metrics.write_text(path, json.dumps(json.loads(path.read_text()) | {"version": 1}))
+    assert [cell.finished() for cell in todo] == [False, True]
+    assert run(todo) == {} and ran == [0, 1, 0] and todo[0].finished()
 
 
 def test_other_parameters_run_where_a_report_has_failed(tmp_path, ran):
@@ -232,6 +245,7 @@ def test_workers_must_see_the_same_files(tmp_path, ran):
 TINY = {"train_limit": 64, "test_limit": 8, "epochs": 1, "train_steps": 1, "attack_steps": 1, "eps_multiples": []}
 
 
+@pytest.mark.slow
 def test_a_pool_of_processes(tmp_path):
     """One real cell in a process of its own; it fails fast, and the reason comes back."""
     todo = sweep.cells(tmp_path, datasets=["no_such_set"], seeds=[0], profile="smoke")
@@ -241,6 +255,7 @@ def test_a_pool_of_processes(tmp_path):
     assert "ValueError" in reason and "no_such_set" in reason
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_loses_no_cell(tmp_path):
     """Two worker processes, each with a training; one is killed. In the end all is as in one report of both."""
     trainings = ["natural", "LAT"]

@@ -1,0 +1,268 @@
+"""The report's experiment, from data to verdicts: trainings side by side, attacked alike.
+
+`notebooks/06_report.ipynb` shows what it finds. Read `experiment` first: a line of it is a section of the report and a
+function below.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from locadv_tf import validation, verdicts
+from locadv_tf.attacks.pgd import PGD, RandomNoise
+from locadv_tf.data.batches import to_arrays
+from locadv_tf.data.load import class_names, load_data
+from locadv_tf.engine.progress import progress_bar
+from locadv_tf.evaluation import challenge, reliance
+from locadv_tf.evaluation.measurement import measure, natural_row, summarize
+from locadv_tf.models import colour_cnn, small_cnn
+from locadv_tf.reports import claims
+from locadv_tf.training.localized import passes_per_image
+from locadv_tf.training.overfitting import OverfittingWatch
+from locadv_tf.training.recipes import TRAININGS, recipe, train_classifier
+from locadv_tf.units import default_eps
+
+DEFAULTS = {  # what each is stands beside it in the parameters cell of notebooks/06_report.ipynb
+    "dataset": "digits",
+    "seed": 0,
+    "eps": None,
+    "eps_multiples": [0.25, 0.5, 1.0, 1.5],
+    "mask": None,
+    "other_mask": "center",
+    "correlation": None,
+    "train_limit": None,
+    "test_limit": 400,
+    "epochs": 20,
+    "train_steps": 5,
+    "attack_steps": 20,
+    "trainings": list(TRAININGS),
+    "reliance_limit": 200,
+    "share": 0.5,
+}
+CHECKED = 100  # test images that the verdicts see
+CURVES = 500  # validation images that the training curves are of, at most
+QUICK_STEPS = 10  # of the attack in the measures of reliance, at most
+
+
+class Data(NamedTuple):
+    """The splits, unbatched `tf.data.Dataset`s, and the classes' names; `elsewhere` is `test` with the other masks."""
+
+    train: object
+    validation: object
+    test: object
+    elsewhere: object
+    names: list
+
+
+class Trained(NamedTuple):
+    """What the trainings leave, by name: classifiers, histories, sentences of the `OverfittingWatch`; costs as rows."""
+
+    models: dict
+    histories: dict
+    overfitting: dict
+    costs: list
+
+
+class Experiment(NamedTuple):
+    """What `experiment` returns.
+
+    Attributes:
+        parameters: all of them, as asked for or by default.
+        results: plain rows and numbers, what `metrics.json` keeps as `results`; schema.py says what is in them.
+        models: the classifiers, Keras models, by the training's name, in the order of `parameters["trainings"]`.
+        first: the training that the others are shown beside: "natural", or the first of a report without it.
+        attack: the attack object of the evaluation.
+        measurements: `measurements[training][condition]`, a `Measurement` each, for the keys of `conditions`.
+        test: `(images, labels, masks)` of the test split; float32 `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
+        other_masks: the other source's masks `(N, H, W, 1)` of the same images.
+        names: of the classes.
+        sizes: how many images each split has.
+    """
+
+    parameters: dict
+    results: dict
+    models: dict
+    first: str
+    attack: PGD
+    measurements: dict
+    test: tuple
+    other_masks: np.ndarray
+    names: list
+    sizes: dict
+
+
+def experiment(parameters=None, *, progress=True):
+    """Trains the classifiers of a report, attacks them all alike, and says what can be said of them.
+
+    Args:
+        parameters: dictionary of the parameters of `notebooks/06_report.ipynb`, but for its `output_dir`; those that
+            are missing have the notebook's default, `DEFAULTS`.
+        progress: show a progress bar per part.
+
+    Returns:
+        An `Experiment`.
+
+    Raises:
+        ValueError: for an unknown parameter or training, before any work; for a value that a part refuses.
+
+    Example:
+        >>> experiment({"epoch": 3})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: parameter 'epoch' is unknown; expected some of 'dataset', 'seed', 'eps', ...
+    """
+    asked = _asked(parameters or {})
+    data = _data(asked)
+    test = to_arrays(data.test)
+    eps = default_eps(test[0]) if asked["eps"] is None else asked["eps"]
+    attack = PGD(eps=eps, steps=asked["attack_steps"])
+
+    trained = _train(asked, data, eps, progress)
+    models = trained.models
+    first = "natural" if "natural" in models else next(iter(models))
+    measurements = _measure(models, data.test, conditions(attack), asked["seed"], progress)
+    ledger = claims.ledger(measurements, eps=eps)
+    results = {
+        "eps": eps,
+        "rows": _rows(measurements, conditions(attack)),
+        "curve": _curve(models, measurements, data.test, attack, asked, progress),
+        "other_mask": _other_mask(models, data.elsewhere, attack, asked, progress),
+        "costs": trained.costs,
+        "verdicts": _verdicts(models, first, test, attack, asked["seed"], progress),
+        "claims": ledger,
+        "counts": claims.counts(ledger),
+        "histories": trained.histories,
+        "reliance": _reliance(models, first, test, attack, asked, progress),
+        "challenge": _challenge(models, asked),
+        "overfitting": trained.overfitting,
+    }
+    sizes = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
+    other_masks = to_arrays(data.elsewhere)[2]
+    return Experiment(asked, results, models, first, attack, measurements, test, other_masks, data.names, sizes)
+
+
+def conditions(attack):
+    """Under what each classifier is measured: a dictionary from a name to `(attack, region)`.
+
+    Example:
+        >>> [f"{name}: {found} on {region}" for name, (found, region) in conditions(PGD(eps=0.1)).items()][:2]
+        ['noise: random noise, eps = 25.5/255 on background', 'foreground: PGD-10, eps = 25.5/255 on foreground']
+    """
+    found = {"noise": (RandomNoise(eps=attack.eps), "background")}
+    return found | {region: (attack, region) for region in ("foreground", "background", "full")}
+
+
+def _asked(parameters):
+    for name in parameters:
+        if name not in DEFAULTS:
+            known = ", ".join(map(repr, DEFAULTS))
+            raise ValueError(f"parameter {name!r} is unknown; expected some of {known}.")
+    asked = DEFAULTS | parameters
+    for name in asked["trainings"] or [None]:
+        validation.choice(name, TRAININGS, name="trainings")
+    return asked
+
+
+def _data(asked):
+    options = {"mask": asked["mask"], "seed": asked["seed"]}
+    options |= {} if asked["correlation"] is None else {"correlation": asked["correlation"]}
+    limit = asked["test_limit"]
+    curves = CURVES if limit is None else min(limit, CURVES)
+    return Data(
+        load_data(asked["dataset"], "train", limit=asked["train_limit"], **options),
+        load_data(asked["dataset"], "validation", limit=curves, **options),
+        load_data(asked["dataset"], "test", limit=limit, **options),
+        load_data(asked["dataset"], "test", limit=limit, **(options | {"mask": asked["other_mask"]})),
+        class_names(asked["dataset"]),
+    )
+
+
+def _train(asked, data, eps, progress):
+    attack = PGD(eps=eps, steps=asked["train_steps"], keep="last")
+    settings = {"attack": attack, "validation": data.validation, "seed": asked["seed"]}
+    settings |= {"share": asked["share"], "epochs": asked["epochs"]}
+    shape = tuple(data.train.element_spec[0]["image"].shape)
+    models, histories, costs, watches = {}, {}, [], {}
+    for name in progress_bar("trainings", asked["trainings"], unit="training", shown=progress):
+        how = recipe(name, data.train, **settings)
+        build = colour_cnn if shape[-1] == 3 else small_cnn
+        models[name] = build(input_shape=shape, num_classes=len(data.names), seed=asked["seed"])
+        callbacks = []
+        if how["share"] * how["attack"].steps:  # only an attack that follows gradients can be overfitted to
+            watches[name] = OverfittingWatch(how["validation"], restore=False, seed=asked["seed"])
+            callbacks = [watches[name]]
+        started = time.monotonic()
+        histories[name] = train_classifier(models[name], **how, callbacks=callbacks)
+        passes = how["epochs"] * passes_per_image(how["attack"], how["share"])
+        seconds = time.monotonic() - started
+        costs.append({"model": name, "epochs": how["epochs"], "passes": passes, "seconds": seconds})
+    return Trained(models, histories, {name: watch.verdict for name, watch in watches.items()}, costs)
+
+
+def _measure(models, test, under, seed, progress):
+    return {
+        name: {
+            condition: measure(model, test, attack, region=region, seed=seed)
+            for condition, (attack, region) in under.items()
+        }
+        for name, model in progress_bar("attacks", models.items(), unit="model", shown=progress)
+    }
+
+
+def _rows(measurements, under):
+    rows = []
+    for name, found in measurements.items():
+        rows.append({"model": name, "condition": "natural"} | natural_row(found["background"]))
+        for condition, (attack, region) in under.items():
+            where = {"model": name, "condition": condition, "attack": attack.name, "region": region, "eps": attack.eps}
+            rows.append(where | summarize(found[condition]))
+    return rows
+
+
+def _curve(models, measurements, test, attack, asked, progress):
+    rows = []
+    for name, model in progress_bar("budgets", models.items(), unit="model", shown=progress):
+        rows.append({"model": name} | natural_row(measurements[name]["background"]))
+        for multiple in asked["eps_multiples"]:
+            other = PGD(eps=min(multiple * attack.eps, 1.0), steps=attack.steps)
+            found = measure(model, test, other, seed=asked["seed"], stop="fooled")
+            rows.append({"model": name, "eps": other.eps} | summarize(found))
+    return rows
+
+
+def _other_mask(models, elsewhere, attack, asked, progress):
+    rows = []
+    for name, model in progress_bar("other masks", models.items(), unit="model", shown=progress):
+        found = measure(model, elsewhere, attack, seed=asked["seed"], stop="fooled")
+        where = {"model": name, "mask": asked["other_mask"], "attack": attack.name, "region": "background"}
+        rows.append(where | {"eps": attack.eps} | summarize(found))
+    return rows
+
+
+def _verdicts(models, first, test, attack, seed, progress):
+    sample = tuple(part[:CHECKED] for part in test)
+    judged = [name for name in ("natural", "LAT") if name in models] or [first]
+    found = {}
+    for name in progress_bar("checks", judged, unit="model", shown=progress):
+        other = next((model for key, model in models.items() if key != name), None)
+        found[name] = verdicts.check(models[name], sample, attack, surrogate=other, seed=seed)
+    return found
+
+
+def _reliance(models, first, test, attack, asked, progress):
+    images, labels, own = (part[: asked["reliance_limit"]] for part in test)
+    sources = reliance.draw_masks(images, labels, own=own, model=models[first], seed=asked["seed"])
+    quick = PGD(eps=attack.eps, steps=min(attack.steps, QUICK_STEPS))
+    rows, shown = [], dict.fromkeys([first, *(name for name in models if name == "LAT")])
+    for name in progress_bar("reliance", shown, unit="model", shown=progress):
+        found = reliance.by_source(models[name], images, labels, sources, quick, seed=asked["seed"])
+        rows += [{"model": name} | row for row in found]
+    return rows
+
+
+def _challenge(models, asked):
+    if asked["dataset"] != "composite":
+        return []
+    drawn = challenge.challenge_images(limit=asked["reliance_limit"], seed=asked["seed"])
+    return [{"model": name} | challenge.score(model, drawn) for name, model in models.items()]

@@ -1,0 +1,79 @@
+"""The report's experiment: what is refused, and what a run of tiny size leaves."""
+
+import json
+
+import numpy as np
+import pytest
+
+import locadv_tf as la
+from locadv_tf.reports import experiment as module
+from locadv_tf.reports import notebooks, schema
+
+TINY = {
+    "trainings": ["random mask", "LAT"], "train_limit": 64, "test_limit": 10, "epochs": 1, "eps_multiples": [0.5],
+    "train_steps": 1, "attack_steps": 1, "reliance_limit": 4, "seed": 3,
+}  # fmt: skip
+
+
+def test_the_defaults_are_those_of_the_notebook():
+    found = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
+    found.pop("output_dir")
+    assert {name: default for name, (default, _) in found.items()} == module.DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"epoch": 3}, "parameter 'epoch' is unknown; expected some of 'dataset', 'seed', .*'epochs'"),
+        ({"output_dir": "."}, "parameter 'output_dir' is unknown"),
+        ({"trainings": ["LTA"]}, "trainings='LTA' is unknown; expected one of 'natural', .*'random mask'"),
+        ({"trainings": []}, "trainings=None is unknown"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeypatch):
+    monkeypatch.setattr(module, "load_data", None)
+    with pytest.raises(ValueError, match=message):
+        la.experiment(parameters)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return la.experiment(TINY, progress=False)
+
+
+def test_parameters_are_whole_and_the_defaults_stay_as_they_were(run):
+    assert run.parameters == module.DEFAULTS | TINY
+    assert module.DEFAULTS["seed"] == 0 and run.results["eps"] == 0.1  # grey images
+
+
+def test_the_results_fit_the_schema(run, tmp_path):
+    path = la.write_metrics(tmp_path, parameters=run.parameters, results=run.results, kind="report")
+    assert set(schema.read_report(path)["results"]) == set(schema.RESULTS) == set(run.results)
+    assert json.loads(path.read_text())["results"]["challenge"] == []  # for composite alone
+
+
+def test_every_part_is_there_for_every_training(run):
+    results, names = run.results, TINY["trainings"]
+    assert list(run.models) == list(run.measurements) == list(results["histories"]) == names
+    assert run.first == "random mask" and set(results["verdicts"]) == {"LAT"}
+    assert [(row["model"], row["epochs"], row["passes"]) for row in results["costs"]] == [(n, 1, 1.5) for n in names]
+    assert [row["model"] for row in results["other_mask"]] == names == list(results["overfitting"])
+    assert [(row["model"], row["eps"]) for row in results["curve"]] == [(n, e) for n in names for e in (0.0, 0.05)]
+    assert [row["condition"] for row in results["rows"]] == 2 * ["natural", *module.conditions(run.attack)]
+    assert {(row["model"], row["source"]) for row in results["reliance"]} >= {(n, s) for n in names for s in ("own",)}
+
+
+def test_random_masks_are_controls_in_the_ledger(run):
+    found = {row["key"]: row["against"] for row in run.results["claims"]}
+    assert found == {"natural_loss_mask": "random mask", "background_loss_mask": "random mask"}
+    assert sum(run.results["counts"].values()) == 0  # controls are no claims of the abstract
+
+
+def test_what_the_pictures_need_belongs_to_the_rows(run):
+    images, _, masks = run.test
+    assert images.shape == (10, 28, 28, 1) and masks.shape == run.other_masks.shape and len(run.names) == 10
+    assert (run.other_masks != masks).any() and run.sizes == {"train": 64, "validation": 10, "test": 10}
+    (row,) = [row for row in run.results["rows"] if (row["model"], row["condition"]) == ("LAT", "background")]
+    again = la.summarize(la.measure(run.models["LAT"], run.test, run.attack, seed=3))
+    assert again.items() <= row.items()
+    assert row["accuracy"] == np.mean(run.measurements["LAT"]["background"].correct)
