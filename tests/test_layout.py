@@ -24,7 +24,8 @@ FLOORS = (
     ("cli",),
 )
 MOST_AT_THE_ROOT = 8
-LONGEST = 500  # lines; from about 250 on a module asks to be split along an idea
+LONGEST = 350  # lines; from about 250 on a module asks to be split along an idea
+LISTS = {"locadv_tf.data.masks"}  # one function per answer, none of which needs another: not held to it
 
 
 def modules(kit):
@@ -96,7 +97,7 @@ def test_the_command_beside_the_package_imports_only_what_runs_a_command():
 
 def test_no_module_is_too_long():
     lines = {name: len(path.read_text().splitlines()) for name, path in modules(KIT).items()}
-    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+    assert {name for name, count in lines.items() if count > LONGEST} <= LISTS, lines
 
 
 @pytest.mark.parametrize("package", sorted(path.parent.name for path in KIT.glob("*/__init__.py")))
