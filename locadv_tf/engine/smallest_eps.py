@@ -22,8 +22,8 @@ def smallest_eps(
     """The smallest eps at which the attack fools the model: by bisection between 0 and `attack.eps`, or by `FMN`.
 
     An upper bound per image, since an attack is no proof. By bisection: the attack fools at the eps returned, and did
-    not at an eps that is lower by at most `precision`. This assumes that success grows with eps. `FMN` finds the smallest
-    change in one run of its steps, mostly with fewer gradients (`benchmarks/minimum_norm.py`).
+    not at an eps that is lower by at most `precision`. This assumes that success grows with eps. `FMN` looks for the
+    smallest change in one run of its steps (`benchmarks/minimum_norm.py` compares the two).
 
     Args:
         model, data, region, seed, batch_size, progress: as for `run_attack`. A data set is kept in memory, in
