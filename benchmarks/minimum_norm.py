@@ -39,10 +39,8 @@ def main(argv=None):
         for steps in STEPS:
             found = la.smallest_eps(model, data, la.FMN(eps=LARGEST, steps=steps), region=region, seed=asked.seed)
             print(row(region, f"FMN-{steps}", found, bisected, steps))
-    print(
-        f"\n{asked.dataset}, n = {len(data[1])}, natural training, largest eps {la.eps_255(LARGEST)}, seed {asked.seed};"
-    )
-    print(f"smaller, larger: by more than the precision of the bisection, {la.eps_255(PRECISION)}.")
+    about = f"{asked.dataset}, n = {len(data[1])}, natural training, largest eps {la.eps_255(LARGEST)}"
+    print(f"\n{about}, seed {asked.seed}; smaller, larger: by more than {la.eps_255(PRECISION)}.")
 
 
 def counted(model, data, attack, region, seed):
