@@ -25,20 +25,27 @@ def share_interval(hits, n):
 
 
 def mean_interval(values):
-    """A mean and its 95 % interval (Student's t): `(mean, low, high)`; low and high are None for fewer than two values,
-    or if a value is not finite.
+    """A mean and its 95 % interval (Student's t): `(mean, low, high)`.
+
+    Low and high are None for fewer than two values, if a value is not finite, or if all values are equal up to rounding:
+    they then say nothing of how much others would differ.
 
     Example:
         >>> [round(value, 3) for value in mean_interval(np.array([1.0, 2.0, 3.0]))]
         [2.0, -0.484, 4.484]
+        >>> mean_interval([0.25, 0.25])
+        (0.25, None, None)
     """
     stats = DescrStatsW(np.asarray(values, np.float64))
-    if len(values) < 2 or not np.isfinite(values).all():
+    if len(values) < 2 or not np.isfinite(values).all() or _all_equal(values):
         return float(stats.mean), None, None
-    if stats.std == 0:
-        return (float(stats.mean),) * 3
     low, high = stats.tconfint_mean(alpha=0.05)
     return float(stats.mean), float(low), float(high)
+
+
+def _all_equal(values):
+    values = np.asarray(values, np.float64)
+    return np.ptp(values) <= 1e-6 * np.abs(values).max() + 1e-12  # float32 losses, and differences of shares
 
 
 def paired_difference(first, second):

@@ -64,15 +64,15 @@ def verdict(low, high, *, expected):
 
     Returns:
         `"supported"` if the whole interval lies on the claim's side of zero, `"not supported"` if it lies on the other,
-        `"undecided"` if it holds zero, or there is none: None, or NaN where a loss is not finite.
+        `"undecided"` if it holds zero, has no width, or there is none: None, or NaN where a loss is not finite.
 
     Example:
         >>> verdict(-0.05, -0.01, expected="below"), verdict(-0.05, 0.01, expected="below")
         ('supported', 'undecided')
-        >>> verdict(float("nan"), float("nan"), expected="below")
-        'undecided'
+        >>> verdict(float("nan"), float("nan"), expected="below"), verdict(0.1, 0.1, expected="above")
+        ('undecided', 'undecided')
     """
-    if low is None or not (low > 0 or high < 0):
+    if low is None or low == high or not (low > 0 or high < 0):
         return "undecided"
     return "supported" if (low > 0) == (expected == "above") else "not supported"
 

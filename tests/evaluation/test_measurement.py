@@ -292,7 +292,27 @@ def test_mean_intervals():
     known = (2.5, 2.5 - 3.18245 * 0.645497, 2.5 + 3.18245 * 0.645497)  # t for 3 degrees of freedom, standard error
     assert intervals.mean_interval([1, 2, 3, 4]) == pytest.approx(known, abs=1e-4)
     assert intervals.mean_interval(np.float32([7])) == (7, None, None)
-    assert intervals.mean_interval(np.full(5, 0.25)) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(5, 0.25),
+        [0.0025, 0.0025],
+        [0.905 - 0.9025, 0.9 - 0.8975, 0.0025],  # equal but for rounding
+        np.float32([0.1, 0.1, np.nextafter(np.float32(0.1), 1)]),
+        [0.0, 0.0],
+    ],
+)
+def test_equal_values_have_no_interval(values):
+    mean, low, high = intervals.mean_interval(values)
+    assert mean == pytest.approx(np.mean(values)) and low is high is None
+    assert intervals.paired_difference(np.zeros(len(values)), np.asarray(values, float))[1:] == (None, None)
+
+
+def test_values_that_differ_a_little_have_an_interval():
+    _, low, high = intervals.mean_interval([1.0, 1.00001, 1.00002])
+    assert low < 1.00001 < high
 
 
 def test_paired_difference():

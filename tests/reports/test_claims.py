@@ -57,6 +57,7 @@ def verdicts(*arguments, eps=8 / 255, **changes):
         (0.0, 0.2, "above", "undecided"),
         (None, None, "above", "undecided"),
         (np.nan, np.nan, "below", "undecided"),
+        (0.1, 0.1, "above", "undecided"),  # no width
     ],
 )
 def test_verdict(low, high, expected, verdict):
