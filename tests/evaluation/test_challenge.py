@@ -207,6 +207,12 @@ def test_differences_are_paired_by_seed_and_say_who_leans_less():
     assert (less["bg_gap"], less["bg_gap_low"], less["bg_gap_high"]) == pytest.approx(paired)
 
 
+def test_two_seeds_decide_nothing():
+    rows = [*rows_of("natural", 1.0, [0.5, 0.6]), *rows_of("LAT", 1.0, [0.3, 0.401])]
+    (row,) = challenge_page.differences(rows)
+    assert row["bg_gap_high"] < 0 and row["finding"] == "undecided"
+
+
 def test_lat_is_held_against_random_masks_too():
     rows = [*rows_of("random mask", 1.0, [0.52, 0.6, 0.57]), *rows_of("LAT", 1.0, [0.3, 0.41, 0.35])]
     assert [(row["compared"], row["finding"]) for row in challenge_page.differences(rows)] == [
