@@ -234,12 +234,12 @@ def paired_differences(values, *, label, title=None, largest=10):
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     share = largest_share(kept, largest)
-    told = f"{len(kept):,} images. "
+    told = [f"{len(kept):,} images."]
     if share is not None:
         few = min(largest, len(kept))
-        told += f"The {few} largest carry {100 * share:.0f} % of the sum of absolute differences."
-    lost = len(values) - len(kept)
-    told += f" {lost} values are not finite and left out." if lost else ""
-    axis.set_title("\n".join(filter(None, (title, told))), fontsize=10)
+        told[0] += f" The {few} largest carry {100 * share:.0f} % of the sum of absolute differences."
+    if lost := len(values) - len(kept):
+        told.append(f"Left out, since not finite: {lost}.")
+    axis.set_title("\n".join([title, *told] if title else told), fontsize=10)
     alt = f"Histogram of {label}, from {kept.min():+.3g} to {kept.max():+.3g}, median {np.median(kept):+.3g}, mean "
-    return Picture(figure, f"{alt}{kept.mean():+.3g}. {told}")
+    return Picture(figure, f"{alt}{kept.mean():+.3g}. {' '.join(told)}")

@@ -19,7 +19,6 @@ ABSTRACT = {  # the claims of the abstract, once each, and the word of a run tha
     "background_loss": "lower",
     "unnecessary": "met",
 }
-CONTRARY = {"lower": "higher", "higher": "lower", "met": "not met"}
 COUNTS = ("as the abstract claims", "against the abstract", "open")
 IMPERCEPTIBLE_EPS, IMPERCEPTIBLE_SSIM = 8 / 255, 0.95  # a convention and a proxy; no people were asked
 # "No loss of natural accuracy" means: at most one point. Natural training with another seed changes it by as much (in
