@@ -276,7 +276,7 @@ def test_collect_prints_the_claims_and_the_path(capsys, tmp_path):
         metrics.write_metrics(tmp_path / str(seed), parameters=parameters, results=results, kind="report")
     assert locadv.main(["collect", str(tmp_path)]) == 0
     *table, path = capsys.readouterr().out.splitlines()
-    assert path == str(tmp_path / "collected.html") and "supported" in "".join(table)
+    assert path == str(tmp_path / "collected.html") and "undecided" in "".join(table)
     assert json.loads((tmp_path / "0" / "metrics.json").read_text())["results"]["eps"] == 0.1
 
 

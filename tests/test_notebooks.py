@@ -183,12 +183,14 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
     page, pictures = check_html(path)
     assert len(pictures) >= 7
     for row in results["claims"]:
-        assert row["verdict"] in ("supported", "not supported", "undecided")
+        assert row["verdict"] in ("lower", "higher", "open", "met", "not met")
         assert row["claim"] in page
     assert page.index("Can the numbers be trusted?") < page.index("Threat model")
     for rows in results["verdicts"].values():
         assert html.escape(checklist.headline(rows), quote=False) in page
         assert all(html.escape(row["reason"], quote=False) in page for row in rows)
+    assert "not corrected for their number" in page and "supported" not in page
+    assert ("of the sum of absolute differences" in page) == ({"natural", "LAT"} <= models)
     assert "Threat model" in page and "Claims ledger" in page and "filled in at the end" not in page
 
 

@@ -1,6 +1,8 @@
 """How much accuracy a model loses under attack, and whether it relies on the background."""
 
 from locadv_tf.evaluation.intervals import (
+    bootstrap_difference,
+    largest_share,
     mean_interval,
     paired_difference,
     paired_interval,
@@ -11,8 +13,10 @@ from locadv_tf.evaluation.measurement import Measurement, evaluate, format_row, 
 
 __all__ = [
     "Measurement",
+    "bootstrap_difference",
     "evaluate",
     "format_row",
+    "largest_share",
     "mean_interval",
     "measure",
     "natural_row",

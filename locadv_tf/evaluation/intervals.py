@@ -1,6 +1,8 @@
-"""95 % intervals: Wilson's (1927) for shares, Student's for means, a Bayesian one for paired verdicts."""
+"""95 % intervals: Wilson's (1927) for shares, Student's for means, a Bayesian one for paired verdicts, a bootstrap for
+losses."""
 
 import numpy as np
+from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -25,20 +27,27 @@ def share_interval(hits, n):
 
 
 def mean_interval(values):
-    """A mean and its 95 % interval (Student's t): `(mean, low, high)`; low and high are None for fewer than two values,
-    or if a value is not finite.
+    """A mean and its 95 % interval (Student's t): `(mean, low, high)`.
+
+    Low and high are None for fewer than two values, if a value is not finite, or if all values are equal up to
+    rounding: they then say nothing of how much others would differ.
 
     Example:
         >>> [round(value, 3) for value in mean_interval(np.array([1.0, 2.0, 3.0]))]
         [2.0, -0.484, 4.484]
+        >>> mean_interval([0.25, 0.25])
+        (0.25, None, None)
     """
     stats = DescrStatsW(np.asarray(values, np.float64))
-    if len(values) < 2 or not np.isfinite(values).all():
+    if len(values) < 2 or not np.isfinite(values).all() or _all_equal(values):
         return float(stats.mean), None, None
-    if stats.std == 0:
-        return (float(stats.mean),) * 3
     low, high = stats.tconfint_mean(alpha=0.05)
     return float(stats.mean), float(low), float(high)
+
+
+def _all_equal(values):
+    values = np.asarray(values, np.float64)
+    return np.ptp(values) <= 1e-6 * np.abs(values).max() + 1e-12  # float32 losses, and differences of shares
 
 
 def paired_difference(first, second):
@@ -60,6 +69,56 @@ def paired_difference(first, second):
     if np.asarray(first).dtype == np.asarray(second).dtype == bool:
         return paired_interval(second, first)
     return mean_interval(np.asarray(second, np.float64) - np.asarray(first, np.float64))
+
+
+RESAMPLES = 9_999  # of `bootstrap_difference`
+
+
+def bootstrap_difference(first, second):
+    """Mean of `second − first`, image by image, and its 95 % bootstrap interval: `(difference, low, high)`.
+
+    BCa (Efron 1987) with 9,999 resamples and a fixed seed: twice the same. For losses, where few images carry most of
+    the mean: Student's interval is symmetric, this one follows the skew.
+
+    Args:
+        first, second: `(N,)`, losses of two models on the same images in the same order.
+
+    Returns:
+        As `mean_interval`: low and high are None for fewer than two images, for a loss that is not finite, and if all
+        differences are equal.
+
+    Raises:
+        ValueError: if their lengths differ.
+
+    Example:
+        >>> few = np.zeros(100)
+        >>> few[:3] = 2, 4, 6
+        >>> print("{:.2f} from {:.2f} to {:.2f}".format(*bootstrap_difference(np.zeros(100), few)))
+        0.12 from 0.02 to 0.35
+    """
+    if len(first) != len(second):
+        raise ValueError(f"got {len(first)} and {len(second)} values; expected the same images twice.")
+    change = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    if len(change) < 2 or not np.isfinite(change).all() or _all_equal(change):
+        return float(change.mean()), None, None
+    found = scipy_stats.bootstrap(
+        (change,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0),
+        batch=max(1, 2**22 // len(change)),  # 32 MiB at a time
+    ).confidence_interval  # fmt: skip
+    if not np.isfinite([found.low, found.high]).all():
+        return float(change.mean()), None, None
+    return float(change.mean()), float(found.low), float(found.high)
+
+
+def largest_share(values, count=10):
+    """The share of the sum of absolute values that the `count` largest carry; None if all are 0.
+
+    Example:
+        >>> largest_share([-8, 1, 1], count=1)
+        0.8
+    """
+    sizes = np.sort(np.abs(np.asarray(values, np.float64)))[::-1]
+    return float(sizes[:count].sum() / sizes.sum()) if sizes.sum() > 0 else None
 
 
 def paired_interval(first, second, statistic=np.subtract):

@@ -5,7 +5,14 @@ Budgets are printed as n/255, accuracies in per cent. Panels that are compared s
 has one colour and one marker, from a palette that colour-blind readers can tell apart (Okabe & Ito 2008).
 """
 
-from locadv_tf.plotting.charts import Panel, accuracy_bars, accuracy_over_eps, over_correlation, training_curves
+from locadv_tf.plotting.charts import (
+    Panel,
+    accuracy_bars,
+    accuracy_over_eps,
+    over_correlation,
+    paired_differences,
+    training_curves,
+)
 from locadv_tf.plotting.images import (
     adversarial_examples,
     attack_cases,
@@ -34,6 +41,7 @@ __all__ = [
     "magnify",
     "mask_sources",
     "over_correlation",
+    "paired_differences",
     "styles",
     "tint",
     "training_curves",

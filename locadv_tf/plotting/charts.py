@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from locadv_tf.plotting.style import WIDTH, Picture, add_legend, refuse_nothing, styles, unique
+from locadv_tf.evaluation.intervals import largest_share
+from locadv_tf.plotting.style import BLUE, WIDTH, Picture, add_legend, refuse_nothing, styles, unique
 
 
 def accuracy_bars(rows, *, group="region", series="model", title=None, value="accuracy", label="accuracy (%)"):
@@ -203,3 +204,42 @@ def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_los
     if title:
         figure.suptitle(title, fontsize=11)
     return Picture(figure, f"Curves over epochs{unit}. In the end: {', '.join(told)}.")
+
+
+def paired_differences(values, *, label, title=None, largest=10):
+    """How a mean of paired differences comes about: a histogram with a log count, and what the largest images carry.
+
+    Args:
+        values: `(N,)`, a difference per image.
+        label: the axis' text: what is subtracted from what.
+        title: of the figure, or None.
+        largest: how many images to single out.
+
+    Returns:
+        A `Picture`.
+
+    Raises:
+        ValueError: if no value is finite.
+    """
+    values = np.asarray(values, np.float64)
+    kept = values[np.isfinite(values)]
+    refuse_nothing(kept)
+    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+    axis = figure.subplots()
+    axis.hist(kept, bins=40, color=BLUE)
+    axis.axvline(0, color="0.6", linewidth=0.8)
+    axis.axvline(kept.mean(), color="black", linestyle="--", label=f"mean {kept.mean():+.3g}")
+    axis.set(xlabel=label, ylabel="images (log scale)", yscale="log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    share = largest_share(kept, largest)
+    told = [f"{len(kept):,} images."]
+    if share is not None:
+        few = min(largest, len(kept))
+        told[0] += f" The {few} largest carry {100 * share:.0f} % of the sum of absolute differences."
+    if lost := len(values) - len(kept):
+        told.append(f"Left out, since not finite: {lost}.")
+    axis.set_title("\n".join([title, *told] if title else told), fontsize=10)
+    alt = f"Histogram of {label}, from {kept.min():+.3g} to {kept.max():+.3g}, median {np.median(kept):+.3g}, mean "
+    return Picture(figure, f"{alt}{kept.mean():+.3g}. {' '.join(told)}")

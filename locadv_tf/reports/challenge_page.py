@@ -12,7 +12,8 @@ from locadv_tf import plotting
 from locadv_tf.evaluation.challenge import COMPARED, CORRELATIONS, MEASURES, QUANTITIES, VARIANTS, compare
 from locadv_tf.evaluation.intervals import mean_interval, with_interval
 from locadv_tf.plotting import Panel
-from locadv_tf.reports import claims, collect, metrics, page, tables
+from locadv_tf.reports import metrics, page, tables
+from locadv_tf.reports import over_seeds as seeds_say
 from locadv_tf.training.recipes import TRAININGS
 from locadv_tf.units import eps_255
 
@@ -34,7 +35,7 @@ MEASURE_PANELS = {
 
 def over_seeds(rows):
     """Means over the seeds with 95 % intervals (Student's t): a row per correlation and training, as a list."""
-    found = collect.over_seeds(rows, ["correlation", "training"], QUANTITIES + MEASURES).to_dict("records")
+    found = seeds_say.over_seeds(rows, ["correlation", "training"], QUANTITIES + MEASURES).to_dict("records")
     return sorted(found, key=lambda row: (row["correlation"], list(TRAININGS).index(row["training"])))
 
 
@@ -48,7 +49,8 @@ def differences(rows, *, quantities=("bg_gap", "mixed_rand", "worst_group")):
     Returns:
         A list of rows: `correlation`, `compared`, `seeds`, per quantity the mean difference with `_low` and `_high`
         over the seeds that have both (None with fewer than two), and `finding`: whether the first training "leans less"
-        on the background (its `bg_gap` is lower, the whole interval below 0), "leans more", or it is "undecided".
+        on the background (its `bg_gap` is lower, the whole interval below 0), "leans more", or it is "undecided": with
+        fewer than three seeds always.
     """
     by = {(row["correlation"], row["training"], row["seed"]): row for row in rows}
     correlations, seeds = (sorted({row[name] for row in rows}) for name in ("correlation", "seed"))
@@ -62,7 +64,8 @@ def differences(rows, *, quantities=("bg_gap", "mixed_rand", "worst_group")):
         row = {"correlation": correlation, "compared": f"{one} − {other}", "seeds": len(both)}
         for name in quantities:
             row |= with_interval(name, mean_interval([first[name] - second[name] for first, second in both]))
-        verdict = claims.verdict(row["bg_gap_low"], row["bg_gap_high"], expected="below")
+        low, high = row["bg_gap_low"], row["bg_gap_high"]
+        verdict = seeds_say.verdict(low, high, expected="lower", seeds=len(both))
         words = {"supported": "leans less", "not supported": "leans more", "undecided": "undecided"}
         found.append(row | {"finding": words[verdict]})
     return found
@@ -171,7 +174,7 @@ def _body(rows, settings):
         "<h1>Background challenge</h1>",
         "<p>Digits on backgrounds (composite). In training the background tells the label with the given correlation; "
         "in testing every digit stands on every background. Means and 95 % intervals (Student's t) over training "
-        f"seeds; one seed has no interval and decides nothing. {html.escape(', '.join(asked))}.</p>",
+        f"seeds; fewer than three seeds decide nothing. {html.escape(', '.join(asked))}.</p>",
         f"<p>{'; '.join(f'{names[variant]}: {text}' for variant, text in VARIANTS.items())}.</p>",
     ]
     shown = zip(summary_tables(rows).items(), (figures[0], "", figures[1], ""), _NOTES, strict=True)

@@ -5,10 +5,8 @@ import json
 import os
 from pathlib import Path
 
-import pandas as pd
-
-from locadv_tf.evaluation.intervals import mean_interval
 from locadv_tf.reports import claims, metrics, page, schema
+from locadv_tf.reports.over_seeds import headline, judge, over_seeds
 from locadv_tf.units import eps_255
 
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
@@ -22,8 +20,9 @@ def collect(folder):
 
     Returns:
         `(results, verdicts)`, two `pandas.DataFrame`. Each row of `results` is a data set, profile, eps, training and
-        attack, with the number of seeds and the mean and 95 % interval over seeds (Student's t) of accuracy, loss and
-        ASR; each of `verdicts` a data set, profile, eps and claim, with the mean difference over seeds: trainings are
+        attack, with the number of seeds, in how many of them the training diverged (a loss is not finite), and the mean
+        and 95 % interval over seeds (Student's t) of accuracy, loss and ASR, each with the number of seeds behind it;
+        each of `verdicts` a data set, profile, eps and claim, as `over_seeds.judge` makes them: trainings are
         paired by seed, in one report or in several. Any other parameter in which the reports differ has its own column.
         They are also written to `collected.csv`, `claims.csv` and `collected.html`, and the measures of reliance on the
         background, per model and mask source, to `reliance.csv` and the page.
@@ -38,21 +37,24 @@ def collect(folder):
     runs = [run for run in found if run is not None]
     if not runs:
         raise ValueError(f"no finished report below {os.fspath(folder)!r}; run locadv sweep or locadv report first.")
-    by, rows, differences = _experiments(runs), [], []
+    by, rows, differences, broken = _experiments(runs), [], [], []
     for where, found in _by_seed(runs, by, "rows", ("model", "condition")):
-        rows += [row | where for row in found]
+        diverged = claims.diverged(found)
+        broken += [(where, model) for model in sorted(diverged)]
+        rows += [row | where | {"diverged": row["model"] in diverged} for row in found]
         differences += [difference | where for difference in claims.differences(found)]
     results = over_seeds(rows, [*by, "model", "attack", "region"], ("accuracy", "loss", "asr"))
-    verdicts = over_seeds(differences, [*by, "key", "claim"], ("difference",))
-    sides = {comparison.key: comparison.expected for comparison in claims.COMPARISONS} | {"sensitivity": "above"}
-    verdicts["verdict"] = [
-        claims.verdict(row["difference_low"], row["difference_high"], expected=sides[row["key"]])
-        for row in verdicts.to_dict("records")
-    ]
-    verdicts = verdicts.drop(columns="key")
+    counted = {}
+    for row in rows:
+        key = tuple(row[name] for name in (*by, "model", "attack", "region"))
+        counted[key] = counted.get(key, 0) + row["diverged"]
+    results.insert(results.columns.get_loc("seeds") + 1, "diverged", list(counted.values()))
+    verdicts = judge(differences, by)
+    headlines = _headlines(verdicts, by)
     leaning = [row | where for where, found in _by_seed(runs, by, "reliance", ("model", "source")) for row in found]
     reliance = over_seeds(leaning, [*by, "model", "source"], RELIANCE)
-    _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": reliance}, runs)
+    told = {"headlines": headlines, "diverged": broken, "runs": runs}
+    _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": reliance}, **told)
     return results, verdicts
 
 
@@ -80,19 +82,25 @@ def _plain(value):
     return json.dumps(value) if isinstance(value, list) else value
 
 
-def over_seeds(rows, by, quantities):
-    """A `pandas.DataFrame` with a row per value of `by`: the number of seeds, means and 95 % intervals over them."""
-    groups = pd.DataFrame(rows).groupby(by, sort=False, dropna=False) if rows else ()
-    collected = []
-    for key, group in groups:
-        row = dict(zip(by, key, strict=True)) | {"seeds": group["seed"].nunique()}
-        for quantity in quantities:
-            values = group[quantity].dropna().astype(float).to_numpy()
-            numbers = mean_interval(values) if len(values) else (None, None, None)
-            row |= dict(zip((quantity, f"{quantity}_low", f"{quantity}_high"), numbers, strict=True))
-        collected.append(row)
-    columns = [*by, "seeds", *(quantity + end for quantity in quantities for end in ("", "_low", "_high"))]
-    return pd.DataFrame(collected, columns=columns).astype(object).where(lambda frame: frame.notna(), None)
+def _headlines(verdicts, by):
+    """A line per experiment: where it is, and its `headline`."""
+    if verdicts.empty:
+        return []
+    return [
+        f"{_where(dict(zip(by, where, strict=True)))}. {headline(group.to_dict('records'))}"
+        for where, group in verdicts.groupby(by, sort=False, dropna=False)
+    ]
+
+
+def _where(row):
+    """An experiment in words: what is None there is the default."""
+    parts = []
+    for name, value in row.items():
+        if value is None or value != value:
+            continue
+        text = eps_255(value) if name == "eps" else f"{value:g}" if isinstance(value, float) else str(value)
+        parts.append(text if name in ("dataset", "eps") else f"{name} {text}")
+    return ", ".join(parts)
 
 
 def _doubts(runs):
@@ -106,23 +114,64 @@ def _doubts(runs):
     return found
 
 
-def _write_tables(folder, frames, runs):
+_RULES = (
+    "Differences are LAT minus the other training, paired by seed; for the attack against noise, shares of images. "
+    "<b>abstract</b> marks the claims of the abstract, <b>control</b> and <b>further</b> the comparisons beside them. "
+    "Only the abstract's claims count above. p is that of the paired t-test over seeds. p_holm is p adjusted by Holm's "
+    "procedure over the abstract's claims of one data set and eps, not over data sets and budgets. Such a claim is "
+    "decided only if p_holm is below 0.05. Controls and further comparisons are not corrected. “Unnecessary” has no "
+    "difference of its own: see the rows natural_accuracy and background_accuracy. Its p is the larger of theirs; "
+    f"natural accuracy is tested against −{100 * claims.MARGIN:g} point. “Imperceptibly” is a convention about eps and "
+    "SSIM, not a test."
+)
+
+
+def _number(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _intervals_beside(frame):
+    """The table for the page: each mean with its interval, and with its number of seeds if that is not the row's."""
+    shown, together = frame.copy(), [name.removesuffix("_seeds") for name in frame if name.endswith("_seeds")]
+    for name in together:
+        texts = []
+        for row in frame.to_dict("records"):
+            text = "–" if row[name] is None else _number(row[name])
+            if row[f"{name}_low"] is not None:
+                text += f" [{_number(row[f'{name}_low'])} to {_number(row[f'{name}_high'])}]"
+            if row[name] is not None and row[f"{name}_seeds"] != row["seeds"]:
+                text += f" ({row[f'{name}_seeds']} of the seeds)"
+            texts.append(text)
+        shown[name] = texts
+    shown = shown.drop(columns=[f"{name}_{end}" for name in together for end in ("low", "high", "seeds")])
+    return shown.map(lambda value: "–" if value is None else value)
+
+
+def _write_tables(folder, frames, *, headlines, diverged, runs):
     shown = {}
     for stem, frame in frames.items():
         if frame.empty and stem == "reliance":
             continue
         frame.to_csv(folder / f"{stem}.csv", index=False)
-        shown[stem] = frame.assign(eps=frame["eps"].map(eps_255)).to_html(
-            index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4g}"
-        )
+        printed = _intervals_beside(frame).assign(eps=frame["eps"].map(eps_255))
+        shown[stem] = printed.to_html(index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4g}")
     name = html.escape(folder.resolve().name)
     doubts = "".join(f"<li>{html.escape(line)}</li>" for line in _doubts(runs))
     doubts = f"<p>Do not trust these numbers; checks failed:</p><ul>{doubts}</ul>" if doubts else ""
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in headlines)
+    lines = f"<ul>{lines}</ul>" if lines else ""
+    lost = ""
+    if diverged:
+        told = "; ".join(f"{_where(where)}, {model}" for where, model in diverged)
+        lost = (
+            f"<p>Trainings that diverged (a loss is NaN or infinite): {len(diverged)}. {html.escape(told)}. Their "
+            "losses are in no mean. Their claims are undecided at best.</p>"
+        )
     body = (
-        f"<h1>Collected reports</h1>{doubts}<p>{len(runs)} reports from {name}. Means and 95 % intervals "
-        "(Student's t) over seeds; one seed has no interval and decides nothing.</p>"
-        "<h2>Claims</h2><p>Differences are LAT minus the other training, paired by seed; for the attack against noise, "
-        f"shares of images.</p>{shown['claims']}"
+        f"<h1>Collected reports</h1>{doubts}{lines}{lost}<p>{len(runs)} reports from {name}. Means and 95 % intervals "
+        "(Student's t) over seeds. The number of seeds in a row is the number behind its figures, unless a figure says "
+        "otherwise. Fewer than three paired seeds decide nothing, nor do seeds that are all equal.</p>"
+        f"<h2>Claims</h2><p>{_RULES}</p>{shown['claims']}"
         f"<h2>Results</h2>{shown['collected']}"
     )
     if "reliance" in shown:

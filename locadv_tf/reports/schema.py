@@ -2,13 +2,17 @@
 
 `write_metrics` writes no report that does not fit it, and `collect` reads none. Who changes what a key means, or takes
 one away, raises `VERSION`; a new key beside the others needs no new version.
+
+Versions of a report: 1 had no version. 2 had the verdicts "supported", "not supported", "undecided" in `claims` and in
+`counts`. 3 has what one run may say: lower, higher, open; met, not met. Its `counts` are of the abstract's claims
+alone, and each claim has its `kind` and what was `expected`.
 """
 
 import json
 import os
 from pathlib import Path
 
-KINDS = {"report": ("locadv_tf/report", 2), "run": ("locadv_tf/run", 1)}  # version 1 of a report had neither key
+KINDS = {"report": ("locadv_tf/report", 3), "run": ("locadv_tf/run", 1)}  # version 1 of a report had neither key
 SCHEMA, VERSION = KINDS["report"]
 
 _TEXT, _NUMBER, _COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
@@ -63,13 +67,15 @@ RESULTS = {
     ),
     "claims": _rows(
         "the ledger; against: the training that LAT is compared with, or null; difference, low, high: null where the "
-        "claim has none", key=_TEXT, claim=_TEXT, against={"type": ["string", "null"]}, measured=_TEXT,
+        "claim has none; verdict: what this run says, expected: what the claim says", key=_TEXT, claim=_TEXT,
+        kind={"enum": ["abstract", "control", "further"]}, against={"type": ["string", "null"]}, measured=_TEXT,
         difference=_MAYBE, low=_MAYBE, high=_MAYBE, n=_COUNT,
-        verdict={"enum": ["supported", "not supported", "undecided"]},
+        expected={"enum": ["lower", "higher", "met"]},
+        verdict={"enum": ["lower", "higher", "open", "met", "not met"]},
     ),
     "counts": {
-        "description": "how many of the abstract's claims got each verdict", "type": "object",
-        "additionalProperties": _COUNT,
+        "description": "on how many of the abstract's claims this run agrees, disagrees or leaves it open",
+        "type": "object", "additionalProperties": _COUNT,
     },
     "reliance": _rows(
         "the measures of reliance.background_reliance for each source of masks", model=_TEXT, source=_TEXT,
@@ -111,7 +117,7 @@ def check(content, *, name="metrics.json"):
         >>> check({"parameters": {}, "results": {}})
         Traceback (most recent call last):
         ...
-        ValueError: metrics.json does not fit the schema locadv_tf/report 2 at the top: 'schema' is a required property.
+        ValueError: metrics.json does not fit the schema locadv_tf/report 3 at the top: 'schema' is a required property.
     """
     import jsonschema  # only a report needs it
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from locadv_tf.reports import claims
 from locadv_tf.units import eps_255
 
 
@@ -44,10 +45,19 @@ def results_table(rows, *, columns=("model", "condition", "accuracy", "asr", "lo
 
 
 def claims_table(rows):
-    """The rows of `claims.ledger` as a `Table`: claim, what was measured, n and the verdict."""
-    marks = {"supported": "✔ supported", "not supported": "✘ not supported", "undecided": "? undecided"}
+    """The rows of `claims.ledger` as a `Table`: claim, what was measured, n, and what this run says.
+
+    A run gets no ticks: it is one seed.
+    """
+    said = {"as the abstract claims": ", as claimed", "against the abstract": ", against the claim", "open": ""}
     shown = [
-        {"claim": row["claim"], "measured here": row["measured"], "n": row["n"], "verdict": marks[row["verdict"]]}
+        {
+            "kind": row["kind"],
+            "claim": row["claim"],
+            "measured here": row["measured"],
+            "n": row["n"],
+            "in this run": row["verdict"] + said[claims.agrees(row)],
+        }
         for row in rows
     ]
     return Table(shown)
@@ -124,4 +134,6 @@ def _text(row, name):
     text = f"{scale * value:.{digits}f}"
     if row.get(f"{name}_low") is not None:
         text += f" [{scale * row[f'{name}_low']:.{digits}f} to {scale * row[f'{name}_high']:.{digits}f}]"
+    if row.get(f"{name}_seeds", row.get("seeds")) != row.get("seeds"):
+        text += f" ({row[f'{name}_seeds']} of the seeds)"
     return text

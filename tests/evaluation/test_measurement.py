@@ -292,7 +292,51 @@ def test_mean_intervals():
     known = (2.5, 2.5 - 3.18245 * 0.645497, 2.5 + 3.18245 * 0.645497)  # t for 3 degrees of freedom, standard error
     assert intervals.mean_interval([1, 2, 3, 4]) == pytest.approx(known, abs=1e-4)
     assert intervals.mean_interval(np.float32([7])) == (7, None, None)
-    assert intervals.mean_interval(np.full(5, 0.25)) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(5, 0.25),
+        [0.0025, 0.0025],
+        [0.905 - 0.9025, 0.9 - 0.8975, 0.0025],  # equal but for rounding
+        np.float32([0.1, 0.1, np.nextafter(np.float32(0.1), 1)]),
+        [0.0, 0.0],
+    ],
+)
+def test_equal_values_have_no_interval(values):
+    mean, low, high = intervals.mean_interval(values)
+    assert mean == pytest.approx(np.mean(values)) and low is high is None
+    assert intervals.paired_difference(np.zeros(len(values)), np.asarray(values, float))[1:] == (None, None)
+
+
+def test_values_that_differ_a_little_have_an_interval():
+    _, low, high = intervals.mean_interval([1.0, 1.00001, 1.00002])
+    assert low < 1.00001 < high
+
+
+def test_a_bootstrap_follows_a_skewed_mean_and_repeats():
+    few = np.zeros(200)
+    few[:6] = 1, 2, 3, 4, 5, 6
+    mean, low, high = intervals.bootstrap_difference(np.ones(200), 1 + few)
+    assert mean == pytest.approx(few.mean()) and 0 < low < mean < high
+    assert high - mean > 1.3 * (mean - low)  # Student's interval is symmetric
+    assert intervals.bootstrap_difference(np.ones(200), 1 + few) == (mean, low, high)
+    normal = np.random.default_rng(0).normal(1, 1, 1000)
+    assert intervals.bootstrap_difference(np.zeros(1000), normal) == pytest.approx(
+        intervals.mean_interval(normal), abs=0.01
+    )
+
+
+@pytest.mark.parametrize("second", [[1.0], [1.0, np.nan], [1.0, 1.0], [np.inf, 1.0]])
+def test_a_bootstrap_of_nothing_has_no_interval(second):
+    assert intervals.bootstrap_difference(np.zeros(len(second)), second)[1:] == (None, None)
+    with pytest.raises(ValueError, match=r"3 and 2 values.*same images"):
+        intervals.bootstrap_difference(np.zeros(3), np.zeros(2))
+
+
+def test_what_the_largest_carry():
+    assert intervals.largest_share([0, 0]) is None and intervals.largest_share([-3, 1], count=1) == 0.75
 
 
 def test_paired_difference():

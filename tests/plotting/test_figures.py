@@ -76,6 +76,9 @@ PICTURES = {
     "accuracy_bars": lambda: plotting.accuracy_bars(ROWS, title="t"),
     "accuracy_over_eps": lambda: plotting.accuracy_over_eps(OVER_EPS, title="t"),
     "over_correlation": lambda: plotting.over_correlation(OVER_CORRELATION, PANELS, title="t"),
+    "paired_differences": lambda: plotting.paired_differences(
+        np.r_[np.full(88, 0.01), -8.0, np.full(9, 0.1), np.nan], label=f"loss, {EVIL}", title="t"
+    ),
     "training_curves": lambda: plotting.training_curves(HISTORIES, title="t"),
 }
 
@@ -158,6 +161,7 @@ def texts(figure):
         ("training_curves", "epoch"),
         ("over_correlation", "BG-Gap (points)"),
         ("over_correlation", "correlation"),
+        ("paired_differences", "images (log scale)"),
     ],
 )
 def test_units_are_written_down(name, expected):
@@ -356,3 +360,14 @@ def test_nothing_to_draw_is_said():
     for histories, keys in (({}, ("loss",)), ({"a": {"loss": [1], "accuracy": [1]}}, ("loss", "accuracy"))):
         with pytest.raises(ValueError, match="losses only or accuracies only, and at least one history"):
             plotting.training_curves(histories, keys=keys)
+
+
+def test_paired_differences_say_what_the_largest_carry():
+    picture = PICTURES["paired_differences"]()
+    share = 100 * 8.9 / (8.9 + 0.88)
+    assert f"98 images. The 10 largest carry {share:.0f} % of the sum of absolute differences." in picture.alt
+    assert "Left out, since not finite: 1." in picture.alt
+    (axis,) = picture.figure.axes
+    assert sum(bar.get_height() for bar in axis.patches) == 98 and axis.get_yscale() == "log"
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plotting.paired_differences([np.nan], label="loss")

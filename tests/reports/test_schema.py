@@ -34,7 +34,7 @@ def test_the_schema_is_one_and_says_what_each_result_is():
 
 def test_a_report_is_read_and_may_hold_more(written):
     content = schema.read_report(written(lambda content: content["results"].update(more=3)))
-    assert (content["schema"], content["version"]) == ("locadv_tf/report", 2)
+    assert (content["schema"], content["version"]) == ("locadv_tf/report", 3)
     assert content["results"]["rows"] == [ROW | {"loss": None}] and content["results"]["more"] == 3
 
 
@@ -42,8 +42,8 @@ def test_a_report_is_read_and_may_hold_more(written):
     ("change", "message"),
     [
         (
-            lambda content: content.update(version=3),
-            "is a report of version 3; this kit reads version 2. Run the report",
+            lambda content: content.update(version=4),
+            "is a report of version 4; this kit reads version 3. Run the report",
         ),
         (lambda content: content.pop("version") and None, "is a report of version None"),
         (
@@ -72,7 +72,7 @@ def test_half_a_file_is_refused(tmp_path):
         schema.read_report(tmp_path / "metrics.json")
 
 
-@pytest.mark.parametrize("content", [{"parameters": {}, "results": {}}, {"schema": "else", "version": 2}, {}, [], 3])
+@pytest.mark.parametrize("content", [{"parameters": {}, "results": {}}, {"schema": "else", "version": 3}, {}, [], 3])
 def test_what_is_no_report_is_passed_over(content, tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps(content))
     assert schema.read_report(tmp_path / "metrics.json") is None

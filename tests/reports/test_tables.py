@@ -25,3 +25,8 @@ def test_headings_have_units():
 def test_html_is_escaped_and_whole():
     html = results_table([ROW | {"model": "<b>" + "long" * 50}])._repr_html_()
     assert "&lt;b&gt;" in html and "long" * 50 in html and "..." not in html
+
+
+def test_a_figure_of_fewer_seeds_than_its_row_says_so():
+    row = {"seeds": 3, "loss": 1.0, "loss_seeds": 2, "accuracy": 0.5, "accuracy_seeds": 3}
+    assert list(results_table([row], columns=("loss", "accuracy")).frame.iloc[0]) == ["1.000 (2 of the seeds)", "50.0"]
