@@ -94,7 +94,7 @@ def bootstrap_difference(first, second):
         >>> few = np.zeros(100)
         >>> few[:3] = 2, 4, 6
         >>> print("{:.2f} from {:.2f} to {:.2f}".format(*bootstrap_difference(np.zeros(100), few)))
-        0.12 from 0.02 to 0.35
+        0.12 from 0.02 to 0.38
     """
     if len(first) != len(second):
         raise ValueError(f"got {len(first)} and {len(second)} values; expected the same images twice.")
