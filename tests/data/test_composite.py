@@ -101,7 +101,9 @@ def test_seeds_splits_and_limit():
     assert (whole(0).images != whole(1).images).any(axis=(1, 2, 3)).mean() > 0.99
     few, others = (composite("train", correlation=0.5, limit=50, seed=seed) for seed in (0, 1))
     assert len(few.labels) == 50 and not np.array_equal(few.labels, others.labels)
-    assert any(np.array_equal(few.images, whole(0).images[i : i + 50]) for i in range(9576 - 49))
+    np.testing.assert_array_equal(few.images, whole(0).images[few.positions])
+    neighbours = composite("train", correlation=0.5, limit=50, stratify=False)
+    assert any(np.array_equal(neighbours.images, whole(0).images[i : i + 50]) for i in range(9576 - 49))
     assert len(composite("test", limit=10_000).labels) == 400
     # No digit is in two splits: the splits of "digits" are disjoint, and the copies stay within theirs.
     train = composite("train")
