@@ -59,7 +59,7 @@ def images(x, *, name="image"):
                 fix = f"Divide by 255: {name} / 255."
             else:
                 fix = "Move the normalization into the model."
-            raise ValueError(f"{name} has values from {low} to {high}; expected [0, 1]. {fix}")
+            raise ValueError(f"{name} has values from {low!s} to {high!s}; expected [0, 1]. {fix}")
     return x
 
 
