@@ -6,7 +6,11 @@ imported when one runs. So the texts below repeat a few names and defaults of th
 """
 
 import argparse
+import atexit
+import contextlib
 import fractions
+import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -20,16 +24,35 @@ def main(argv=None):
     if arguments.run in OF_A_CLONE and not BENCH.is_file():
         print(f"locadv: {arguments.run} works on the files of a clone (git clone), not here.", file=sys.stderr)
         return 2
-    from locadv_tf import cli  # here, as it takes seconds
-
+    before = _on_sigterm(_interrupt)  # a cluster's way to say Ctrl-C
     try:
+        from locadv_tf import cli  # here, as it takes seconds
+
         return cli.COMMANDS[arguments.run](arguments)
     except ValueError as problem:  # bad input: the message says all; a traceback would hide it
         print(f"locadv: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("locadv: stopped; what is finished stays, and the same command continues.", file=sys.stderr)
+        atexit.register(_quiet)
         return 130
+    finally:
+        _on_sigterm(before)
+
+
+def _on_sigterm(handler):
+    with contextlib.suppress(ValueError, TypeError):  # signals are for the main thread
+        return signal.signal(signal.SIGTERM, handler)
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def _quiet():
+    """At exit after a stop: what broken connections to a notebook's process say would bury the message."""
+    sys.unraisablehook = lambda _: None
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
 
 
 def parser():

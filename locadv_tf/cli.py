@@ -4,9 +4,7 @@ Each takes the parsed arguments and returns the exit status. An option that was 
 module of the kit comes as None.
 """
 
-import concurrent.futures
 import contextlib
-import multiprocessing
 import os
 import shlex
 import sys
@@ -20,13 +18,14 @@ from locadv_tf.course import grader, release
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
-from locadv_tf.models import colour_cnn, load_classifier, small_cnn
-from locadv_tf.reports import challenge_page, colab, collect, metrics, notebooks, report, sweep
+from locadv_tf.models import colour_cnn, layer_count, load_classifier, small_cnn
+from locadv_tf.reports import challenge_page, colab, collect, metrics, notebooks, report, sweep, workers
 from locadv_tf.training.recipes import train_classifier
 from locadv_tf.units import default_eps
 from locadv_tf.verdicts import checklist
 
 SURROGATE_IMAGES = 2000  # that the other model, which `check` crafts images on, is trained on
+MANY_LAYERS = 500  # of a model that `check` announces; ResNet-152 has about that many
 
 
 def _lessons(arguments):
@@ -43,6 +42,9 @@ def _report(arguments):
         path = report.report(
             dataset=arguments.dataset, profile=arguments.profile, seed=arguments.seed, out=out, parameters=given
         )
+    except report.KernelDied as problem:
+        print(f"locadv: {problem}", file=sys.stderr)
+        return 1
     except papermill.PapermillExecutionError as problem:
         print(f"{problem}\nlocadv: a cell failed; what was done until then is in {out}/report.ipynb", file=sys.stderr)
         return 1
@@ -77,14 +79,8 @@ def _executor(arguments):
         with _client(arguments.scheduler) as client:
             yield client.get_executor(pure=False)
     elif arguments.workers > 1:
-        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-        with concurrent.futures.ProcessPoolExecutor(arguments.workers, mp_context=context) as executor:
-            try:
-                yield executor
-            except KeyboardInterrupt:
-                for process in multiprocessing.active_children():  # which would begin cells that wait in its queue
-                    process.terminate()
-                raise
+        with workers.pool(arguments.workers) as executor:
+            yield executor
     else:
         yield None
 
@@ -108,6 +104,13 @@ def _check(arguments):
     options = {"mask": arguments.mask, "seed": arguments.seed}
     data = to_arrays(load_data(arguments.dataset, "test", limit=arguments.limit, **options))
     shape = data[0].shape[1:]
+    if (layers := layer_count(arguments.model)) >= MANY_LAYERS:
+        print(
+            f"locadv: {arguments.model} has {layers} layers, which is many. Loading it, and building the attacks, can "
+            "take many minutes without a further word.",
+            file=sys.stderr,
+            flush=True,
+        )
     model = load_classifier(arguments.model, input_shape=shape)
     eps = default_eps(data[0]) if arguments.eps is None else arguments.eps
     attack = PGD(eps=eps, steps=arguments.steps)

@@ -3,6 +3,7 @@
 Normalization is their first layer: an attack's eps is always in pixel units of [0, 1].
 """
 
+import json
 import os
 import zipfile
 
@@ -18,13 +19,14 @@ def small_cnn(input_shape, num_classes, *, seed=0):
     Args:
         input_shape: `(height, width, channels)` of one image.
         num_classes: number of classes, at least 2.
-        seed: integer; the same seed gives the same initial weights.
+        seed: integer, at least 0; the same seed gives the same initial weights.
 
     Returns:
         An uncompiled `keras.Model`: float32 images in [0, 1], `(N, H, W, C)`, to float32 logits `(N, num_classes)`.
 
     Raises:
-        ValueError: if the shape is not `(height, width, channels)` or there are fewer than two classes.
+        ValueError: if the shape is not `(height, width, channels)`, there are fewer than two classes, or the seed is
+            not a whole number.
 
     Example:
         >>> model = small_cnn(input_shape=(28, 28, 1), num_classes=10)
@@ -121,10 +123,27 @@ def load_classifier(path, *, input_shape):
     return model
 
 
+def layer_count(path):
+    """The number of layers of a saved classifier, nested ones too, without loading it; 0 if the file does not tell."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            config = json.loads(file.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return 0
+    return _layers(config)
+
+
+def _layers(config):
+    inner = config.get("config") if isinstance(config, dict) else None
+    found = inner.get("layers") if isinstance(inner, dict) else None
+    return sum(1 + _layers(layer) for layer in found) if isinstance(found, list) else 0
+
+
 def _parts(input_shape, num_classes, seed):
-    if len(input_shape) != 3 or any(not isinstance(side, int) or side < 1 for side in input_shape):
+    sides = input_shape if isinstance(input_shape, (tuple, list)) else ()
+    if len(sides) != 3 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
         raise ValueError(f"input_shape={input_shape!r}; expected (height, width, channels), three positive integers.")
-    if num_classes < 2:
-        raise ValueError(f"num_classes={num_classes!r}; expected at least 2.")
+    validation.count(num_classes, name="num_classes", low=2)
+    seed = validation.count(seed, name="seed", low=0)
     seeds = iter(range(100 * seed, 100 * seed + 100))  # a different seed for each layer
     return keras.layers, lambda: keras.initializers.HeNormal(seed=next(seeds))

@@ -6,11 +6,12 @@ checks do not slow down a compiled training step.
 
 import math
 import numbers
+import sys
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+OVERSHOOT = 0.1  # how far bicubic resizing may leave [0, 1]: such images want clipping, not another scale
 REGIONS = ("background", "foreground", "full")
 
 
@@ -48,12 +49,17 @@ def images(x, *, name="image"):
             f"Use tf.transpose({name}, [0, 2, 3, 1])."
         )
     if (values := _concrete(x)) is not None and values.size:
-        low, high = float(values.min()), float(values.max())
+        low, high = values.min(), values.max()
         if not np.isfinite([low, high]).all():
             raise ValueError(f"{name} holds NaN or infinite values; expected finite values in [0, 1].")
         if low < 0 or high > 1:
-            fix = f"Divide by 255: {name} / 255." if low >= 0 and high > 2 else "Move the normalization into the model."
-            raise ValueError(f"{name} has values from {low:g} to {high:g}; expected [0, 1]. {fix}")
+            if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+                fix = f"Resizing and rounding go a little beyond. Use tf.clip_by_value({name}, 0, 1)."
+            elif low >= 0 and high > 2:
+                fix = f"Divide by 255: {name} / 255."
+            else:
+                fix = "Move the normalization into the model."
+            raise ValueError(f"{name} has values from {low!s} to {high!s}; expected [0, 1]. {fix}")
     return x
 
 
@@ -131,8 +137,44 @@ Use tf.argmax(label, axis=-1).
     return y
 
 
+def model(value, *, name="model"):
+    """Checks that this can be called as a model, and returns it; `ValueError` for anything else.
+
+    Example:
+        >>> model("model.keras")
+        Traceback (most recent call last):
+        ...
+        ValueError: model='model.keras'; expected a Keras model that returns logits. From a file: \
+keras.saving.load_model(path).
+    """
+    if isinstance(value, type) or not callable(value):
+        raise ValueError(
+            f"{name}={value!r}; expected a Keras model that returns logits. From a file: keras.saving.load_model(path)."
+        )
+    return value
+
+
+def weights(model, *, name="model"):
+    """Checks that a model's weights are finite: one that is broken says nothing about an attack.
+
+    Raises:
+        ValueError: that names the weights with NaN or infinite values.
+    """
+    broken = [
+        getattr(weight, "path", weight.name)
+        for weight in getattr(model, "weights", ())
+        if np.issubdtype(np.asarray(weight).dtype, np.floating) and not np.isfinite(np.asarray(weight)).all()
+    ]
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise ValueError(
+            f"the {name} is broken: its weights {', '.join(broken[:3])}{more} hold NaN or infinite values; expected "
+            "finite numbers. Train it again (with a smaller learning rate, say), or load another file."
+        )
+
+
 def model_logits(model, logits):
-    """Checks what a model returned: float logits `(N, classes)`, at least two classes, and no softmax at the end.
+    """Checks what a model returned: float logits `(N, classes)`, two classes or more, no softmax or sigmoid at the end.
 
     Args:
         model: the Keras model; its last layer is checked.
@@ -142,8 +184,16 @@ def model_logits(model, logits):
         The number of classes.
 
     Raises:
-        ValueError: for another shape, or a model that ends in softmax (where it is sure, its gradients vanish).
+        ValueError: for several outputs, another shape, or a model that ends in softmax or sigmoid (where it is
+            sure, its gradients vanish).
     """
+    if isinstance(logits, (dict, list, tuple)):
+        names = f" ({', '.join(map(repr, logits))})" if isinstance(logits, dict) else ""
+        which = repr(next(iter(logits), "logits")) if isinstance(logits, dict) else 0
+        raise ValueError(
+            f"the model returns a {type(logits).__name__} of {len(logits)} outputs{names}; expected one array of "
+            f"logits (N, classes). Choose one: keras.Model(model.inputs, model.output[{which}])."
+        )
     shape = tuple(getattr(logits, "shape", ()))
     if len(shape) != 2 or shape[1] is None or shape[1] < 2:
         raise ValueError(
@@ -154,10 +204,11 @@ def model_logits(model, logits):
     sums_to_one = (
         values is not None and values.size and (values >= 0).all() and np.allclose(values.sum(axis=-1), 1, atol=1e-3)
     )
-    if _ends_in_softmax(model) or sums_to_one:
+    if (last := _last_activation(model)) in ("softmax", "sigmoid") or sums_to_one:
         raise ValueError(
-            "the model ends in softmax: it returns probabilities; expected logits. Remove the last activation and "
-            "train with SparseCategoricalCrossentropy(from_logits=True). Saturated probabilities hide the gradient."
+            f"the model ends in {'softmax' if sums_to_one else last}: it returns probabilities; expected logits. "
+            "Remove the last activation and train with SparseCategoricalCrossentropy(from_logits=True). Saturated "
+            "probabilities hide the gradient."
         )
     return shape[1]
 
@@ -174,8 +225,10 @@ def fraction(value, *, name, low=0.0, high=1.0):
         ...
         ValueError: eps=8 is out of range; expected a number from 0 to 1. In grey levels? 8/255 is what you mean.
     """
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not low <= value <= high:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if number and isinstance(value, numbers.Integral) and abs(value) > sys.float_info.max:
+        raise ValueError(f"{name} is too large for a float; expected a number from {low:g} to {high:g}.")
+    if not number or not low <= value <= high or math.isinf(value):
         wanted = f"number from {low:g} to {high:g}" if math.isfinite(high) else f"finite number, at least {low:g}"
         hint = ""
         if name in ("eps", "step_size", "value") and isinstance(value, numbers.Real) and 1 < value <= 255:
@@ -198,6 +251,8 @@ def count(value, *, name, low=1):
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{name}={value!r}; expected a whole number, at least {low}.")
+    if value >= 2**63:  # TensorFlow's integers have 64 bits
+        raise ValueError(f"{name} has {int(value).bit_length()} bits; expected a whole number below 2**63.")
     return int(value)
 
 
@@ -247,6 +302,12 @@ def _concrete(x):
     return x.numpy() if tf.is_tensor(x) and tf.executing_eagerly() and hasattr(x, "numpy") else None
 
 
-def _ends_in_softmax(model):
-    last = model.layers[-1] if getattr(model, "layers", None) else None
-    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
+def _last_activation(model):
+    """The name of the last layer's activation, "softmax" say; "" if it has none."""
+    operations = getattr(model, "operations", None) or getattr(model, "layers", None)
+    last = operations[-1] if operations else None
+    if getattr(last, "layers", None):  # a model within the model
+        return _last_activation(last)
+    if type(last).__name__ in ("Softmax", "Sigmoid"):  # a layer, or a function in a functional model
+        return type(last).__name__.lower()
+    return getattr(getattr(last, "activation", None), "__name__", "")

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import loop, losses
+from locadv_tf.attacks import balls, loop, losses
 from locadv_tf.units import eps_255
 
 
@@ -30,8 +30,8 @@ class Attack:
     in_task = ()
 
     def __post_init__(self):
-        low, high = (0.0, 1.0) if self.norm == "linf" else (0.0, float("inf"))
-        object.__setattr__(self, "eps", validation.fraction(self.eps, name="eps", low=low, high=high))
+        eps = validation.fraction(self.eps, name="eps", high=balls.LARGEST[self.norm])
+        object.__setattr__(self, "eps", eps)
 
     # What a method is to the loop.
 
@@ -130,6 +130,7 @@ class Attack:
             ValueError: for bad input. Values are looked at only where they are concrete, not inside a graph.
         """
         image, label = (part if tf.is_tensor(part) else np.asarray(part) for part in (image, label))
+        validation.model(model)
         validation.images(image)
         validation.seed(seed)
         mask = tf.ones_like(image[..., :1]) if mask is None else mask

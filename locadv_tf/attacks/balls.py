@@ -9,6 +9,8 @@ import tensorflow as tf
 from locadv_tf.attacks.randomness import fold_in, uniform
 
 NORMS = ("linf", "l2")
+# The largest budget. No image of fewer than 10^8 values is longer, and larger numbers would overflow when squared.
+LARGEST = {"linf": 1.0, "l2": 1e4}
 _EACH = [1, 2, 3]  # an image's axes
 
 

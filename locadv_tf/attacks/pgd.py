@@ -71,7 +71,7 @@ class PGD(Attack):
         validation.count(self.samples, name="samples")
         validation.choice(self.keep, ("best", "last"), name="keep")
         if self.step_size is not None:
-            validation.fraction(self.step_size, name="step_size", high=1.0 if self.norm == "linf" else float("inf"))
+            validation.fraction(self.step_size, name="step_size", high=balls.LARGEST[self.norm])
             if self.step_size == 0 and self.eps > 0:
                 raise ValueError("step_size=0 leads nowhere; expected a number above 0, or None for 2.5 eps / steps.")
         if self.restarts > 1 and not (self.random_start and self.keep == "best"):

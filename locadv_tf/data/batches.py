@@ -1,10 +1,15 @@
 """Reads data, a data set (batched or not) or arrays, as NumPy batches."""
 
+import math
+import time
+import warnings
+
 import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
 
+PATIENCE = 60  # seconds of reading data of unknown length, before a warning says so
 _EXPECTED = 'expected a tf.data.Dataset of ({"image", "mask"}, label), as load_data gives, or (images, labels, masks)'
 
 
@@ -20,7 +25,8 @@ def batches(data, size):
         `(images, labels, masks)`; `masks` is None if the data has none. No batch if there are no images.
 
     Raises:
-        ValueError: for any other structure, or an endless data set.
+        ValueError: for any other structure, or an endless data set. If TensorFlow does not know the length, as of a
+            generator, a warning after a minute says how many images came.
 
     Example:
         >>> data = np.zeros((5, 8, 8, 1), "float32"), np.zeros(5, int)
@@ -41,7 +47,8 @@ def batches(data, size):
         raise ValueError(f"data has image, label and mask of rank {ranks}; {_EXPECTED}, unbatched or batched once.")
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("data repeats without end; expected a finite data set. Leave out repeat(), or add take(n).")
-    return _elements(data.batch(size) if ranks[1] == 0 else data)
+    unknown = data.cardinality() == tf.data.UNKNOWN_CARDINALITY
+    return _elements(data.batch(size) if ranks[1] == 0 else data, seconds=PATIENCE if unknown else math.inf)
 
 
 def to_arrays(data):
@@ -124,9 +131,19 @@ def _slices(parts, size):
         yield image, label, mask[0] if mask else None
 
 
-def _elements(dataset):
+def _elements(dataset, *, seconds, clock=time.monotonic):
+    """The elements as arrays. Of data whose length is unknown it says, once after some `seconds`, how many came."""
+    start, count = clock(), 0
     for element in dataset.as_numpy_iterator():
         image, label, *mask = _parts(element)
+        count += len(label)
+        if (elapsed := clock() - start) >= seconds:
+            warnings.warn(
+                f"{count} images came in the first {elapsed:.0f} s from data of unknown length, and there are "
+                "more. If it has no end, this goes on for ever: stop it and use data.take(n). If it has one, wait.",
+                stacklevel=2,
+            )
+            seconds = math.inf
         yield image, label, mask[0] if mask else None
 
 

@@ -45,17 +45,19 @@ def cache_file(name, source, x, y, options):
 
 def cached(path, compute, shape):
     """Masks from the file, or computed and written there. Readers never see half a file."""
-    # No file, half a file, another format: compute again. (np.load does not close a broken file: hence open.)
+    # No file, half a file, another format, a file of an earlier version without a checksum: compute again.
+    # (np.load does not close a broken file: hence open.)
     with contextlib.suppress(Exception), open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        bits, count = arrays["bits"], math.prod(shape)
-        if bits.size == math.ceil(count / 8):  # else it holds masks of other images
-            return np.unpackbits(bits, count=count).reshape(shape)
+        bits = arrays["bits"]
+        if np.array_equal(arrays["checksum"], _checksum(path, shape, bits)):  # else it holds something else
+            return np.unpackbits(bits, count=math.prod(shape)).reshape(shape)
     background = compute()
     aside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as aside:
-            np.savez_compressed(aside, bits=np.packbits(background))
+            bits = np.packbits(background)
+            np.savez_compressed(aside, bits=bits, checksum=_checksum(path, shape, bits))
         os.replace(aside.name, path)
     except OSError as error:  # a full or read-only disk: slower next time, but no error
         warnings.warn(f"masks are not kept ({error}); set LOCADV_CACHE_DIR to a writable folder.", stacklevel=4)
@@ -63,3 +65,9 @@ def cached(path, compute, shape):
         if aside is not None:
             pathlib.Path(aside.name).unlink(missing_ok=True)  # it exists only if it was not renamed
     return background
+
+
+def _checksum(path, shape, bits):
+    """Of a file's name, which says what the masks are of, and of its contents: uint8 `(32,)`."""
+    content = json.dumps([path.name, *map(int, shape)]).encode() + bits.tobytes()
+    return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)

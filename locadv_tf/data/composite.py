@@ -20,12 +20,13 @@ CHUNK = 2048  # images drawn at once: limits the memory for floating-point colou
 
 
 class Composite(NamedTuple):
-    """What `composite` returns: four arrays with one entry per image."""
+    """What `composite` returns: arrays with one entry per image."""
 
     images: np.ndarray  # uint8 (N, 32, 32, 3)
     labels: np.ndarray  # int64 (N,), the digit
     masks: np.ndarray  # float32 (N, 32, 32, 1), exactly 1 on the background and 0 on the digit
     background_labels: np.ndarray  # int64 (N,), 0-9: the texture's place in TEXTURES, or the CIFAR-10 class
+    positions: np.ndarray  # int64 (N,), the images' places in the split
 
 
 def composite(
@@ -37,6 +38,7 @@ def composite(
     digits="digits",
     backgrounds="textures",
     limit=None,
+    stratify=False,
     seed=0,
     download=True,
 ):
@@ -55,12 +57,12 @@ def composite(
         digits: `"digits"` (embedded) or `"mnist"`.
         backgrounds: `"textures"` (drawn here: the ten kinds of `TEXTURES`, which differ in pattern, not in colour)
             or `"cifar10"` (images of that class from the same split of CIFAR-10: no image is in two splits).
-        limit: at most this many consecutive images, from an offset that `seed` draws.
-        seed: non-negative integer; draws places, colours, backgrounds and the offset.
+        limit, stratify: at most this many images, as in `load_data`.
+        seed: non-negative integer; draws places, colours, backgrounds and the limit's images.
         download: whether MNIST and CIFAR-10 may be downloaded.
 
     Returns:
-        A `Composite` of images (uint8), labels, exact masks and background labels.
+        A `Composite` of images (uint8), labels, exact masks, background labels and places in the split.
 
     Raises:
         ValueError: for an unknown name or split, a correlation outside [0, 1], a background outside 0-9, or data that
@@ -77,25 +79,29 @@ def composite(
     validation.choice(background, (None, *range(10)), name="background")
     validation.choice(digits, ("digits", "mnist"), name="digits")
     validation.choice(backgrounds, ("textures", "cifar10"), name="backgrounds")
+    if limit is not None:
+        validation.count(limit, name="limit")
     sizes = sources.split_sizes(digits, download=download)
     copies = COPIES if digits == "digits" else 1
     counts = sizes | {"train": copies * sizes["train"]}
-    part, start, stop = sources.resolve_split(split, counts, limit=limit, seed=seed)
+    part, start, stop = sources.resolve_split(split, counts, limit=None if stratify else limit, seed=seed)
 
     # One row of uniform numbers decides everything about an image. So a slice of a split equals the same slice of the
     # whole, and only the wanted images are drawn. The split's number in the seed makes the splits differ.
     u = np.random.default_rng([seed, sources.SPLITS.index(part)]).random((counts[part], 24), dtype=np.float32)
-    u = u[start:stop]
     first, last = (start, stop) if copies == 1 else (0, sizes[part])
-    grey, labels, _ = sources.read_images(digits, f"{part}[{first}:{last}]", download=download)
-    chosen = (np.arange(start, stop) - first) % len(grey)
+    grey, labels, *_ = sources.read_images(digits, f"{part}[{first}:{last}]", download=download)
+    positions = np.arange(start, stop)
+    if stratify and limit is not None:
+        positions = positions[sources.stratified(labels[(positions - first) % len(grey)], limit, seed=seed)]
+    u, chosen = u[positions], (positions - first) % len(grey)
     shapes, labels = place(grey[chosen, ..., 0] > 127, u[:, 0:2]), labels[chosen]
     background_labels = np.where(u[:, 2] < correlation, labels, (10 * u[:, 3]).astype(np.int64))
     if background is not None:
         background_labels = np.full_like(background_labels, background)
 
     if backgrounds == "cifar10":
-        pool, classes, _ = sources.read_images("cifar10", part, download=download)
+        pool, classes, *_ = sources.read_images("cifar10", part, download=download)
         by_class, each = np.argsort(classes, kind="stable"), np.bincount(classes, minlength=10)
         offset = np.cumsum(each) - each
         pick = by_class[offset[background_labels] + (u[:, 4] * each[background_labels]).astype(np.int64)]
@@ -110,7 +116,7 @@ def composite(
             colours = digit_colours(behind, shapes[at], u[at, 21:24])
             behind = np.where(shapes[at, ..., None], colours[:, None, None], behind)  # a hard edge: the mask is exact
         images[at] = np.rint(255 * behind)
-    return Composite(images, labels, np.float32(~shapes[..., None]), background_labels)
+    return Composite(images, labels, np.float32(~shapes[..., None]), background_labels, positions)
 
 
 def place(shapes, u):

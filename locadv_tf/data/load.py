@@ -21,6 +21,7 @@ def load_data(
     mask=None,
     mask_options=None,
     limit=None,
+    stratify=False,
     seed=0,
     image_size=None,
     download=True,
@@ -42,9 +43,12 @@ def load_data(
         mask: a mask source (`masks.SOURCES`). None: `"ground_truth"` for composite and oxford_iiit_pet, else
             `"threshold"` for grey images and `"border"` for colour.
         mask_options: dict of the source's options, such as `{"value": 0.2}`, or `{"model": model}` for `"saliency"`.
-        limit: at most this many images: consecutive ones (TFDS stores its sets shuffled) from an offset that `seed`
-            draws. A limit above the split's size gives the whole split.
-        seed: non-negative integer; decides the offset, the random masks, and everything random in composite.
+        limit: at most this many images of the split (or slice), drawn by `seed`, in the split's order. A limit above
+            the split's size gives the whole split.
+        stratify: True: a limit takes of each class its share, and at least one image if the limit allows. The labels
+            of the whole split are read for it. False: a limit takes consecutive images from an offset that `seed`
+            draws (TFDS stores most sets shuffled); a class may be missing.
+        seed: non-negative integer; decides the limit's images, the random masks, and everything random in composite.
         image_size: `(height, width)`: images of a TFDS set are resized to it, also if their proportions change. Needed
             if the images vary in size; the default for oxford_iiit_pet is (128, 128). Masks take the nearest pixel.
         download: False never uses the network.
@@ -79,18 +83,22 @@ def load_data(
     if not isinstance(mask_options, (dict, type(None))):
         raise ValueError(f"mask_options={mask_options!r}; expected a dict of options, for example {{'value': 0.2}}.")
     if mask is not None:
-        masks.check_options(mask, mask_options or {}, taken=("first",))
+        masks.check_options(mask, mask_options or {}, taken=("positions",))
     knobs = {"correlation": correlation, "digits": digits, "backgrounds": backgrounds}
     knobs = {knob: value for knob, value in knobs.items() if value is not None}
     if name == "composite":
         no_image_size(name, image_size)
-        x, y, exact, _ = composite(split, **knobs, limit=limit, seed=seed, download=download)
+        x, y, exact, _, positions = composite(
+            split, **knobs, limit=limit, stratify=stratify, seed=seed, download=download
+        )
     elif knobs:
         raise ValueError(f"{', '.join(knobs)} passed for {name!r}; expected for 'composite' only. Leave it out.")
     else:
-        x, y, exact = read_images(name, split, limit=limit, seed=seed, image_size=image_size, download=download)
+        x, y, exact, positions = read_images(
+            name, split, limit=limit, stratify=stratify, seed=seed, image_size=image_size, download=download
+        )
     default = "ground_truth" if exact is not None else "threshold" if x.shape[-1] == 1 else "border"
-    background = background_masks(name, mask or default, x, y, exact, default, seed, mask_options or {})
+    background = background_masks(name, mask or default, x, y, exact, default, seed, mask_options or {}, positions)
 
     def to_float(image, background, label):
         return {"image": tf.cast(image, tf.float32) / 255.0, "mask": tf.cast(background, tf.float32)}, label
@@ -119,9 +127,13 @@ def class_names(name):
     return [str(digit) for digit in range(10)] if name in EMBEDDED else list(features(builder_of(name))["label"].names)
 
 
-def background_masks(name, source, x, y, exact, default, seed, options):
-    """The masks `(N, H, W, 1)` of uint8 images, from the cache if they are slow to compute."""
-    masks.check_options(source, options, taken=("first",))  # this function passes `first` itself
+def background_masks(name, source, x, y, exact, default, seed, options, positions=None):
+    """The masks `(N, H, W, 1)` of uint8 images, from the cache if they are slow to compute.
+
+    `positions` are the images' places in the split, `(N,)`, for random masks; None: 0, 1, 2, …
+    """
+    masks.check_options(source, options, taken=("positions",))  # this function passes them itself
+    positions = np.arange(len(y)) if positions is None else positions
     if source == "random":  # it takes the areas of the default source's masks, which may be in the cache
         if options.get("within") is not None:  # checked as a whole: its slices may fit where the whole does not
             options = options | {"within": np.asarray(options["within"])}
@@ -135,7 +147,7 @@ def background_masks(name, source, x, y, exact, default, seed, options):
             about = {"labels": y[at], "exact": None if exact is None else exact[at], "default": default, "seed": seed}
             mine = dict(options)
             if source == "random":  # the one source that depends on an image's position
-                mine["first"] = first
+                mine["positions"] = positions[at]
                 if mine.get("within") is not None:
                     mine["within"] = mine["within"][at]
             done.append(masks.background_mask(source, x[at] / np.float32(255), **about, **mine))

@@ -239,7 +239,7 @@ def full(images):
     return np.ones((*images.shape[:3], 1), np.float32)
 
 
-def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
+def random(masks, *, seed=0, smoothness=0.0, positions=None, within=None):
     """The control: for each mask a random one of equal area. Only the seed and the image's position decide it.
 
     Args:
@@ -247,7 +247,8 @@ def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
         seed: integer, at least 0.
         smoothness: sigma in pixels, 0 to 100, of a Gaussian blur. The largest values of a blurred noise field become
             the background: 0 scatters single pixels, more makes blobs.
-        first: position of `masks[0]` in the data set, for callers that take the data set slice by slice.
+        positions: the images' places in the data set, integers `(N,)`, at least 0, for callers that have a part of it:
+            so an image gets the same mask in each part. None: 0, 1, 2, …
         within: masks `(N, H, W, 1)` that contain the random masks, each with enough room; None: anywhere.
 
     Returns:
@@ -263,7 +264,12 @@ def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
         (True, False)
     """
     masks = _mask_array(masks, masks, name="masks")
-    seed, first = validation.count(seed, name="seed", low=0), validation.count(first, name="first", low=0)
+    seed = validation.count(seed, name="seed", low=0)
+    positions = np.arange(len(masks)) if positions is None else np.asarray(positions)
+    if positions.shape != (len(masks),) or positions.dtype.kind not in "iu" or (positions < 0).any():
+        raise ValueError(
+            f"positions={positions!r}; expected an integer of at least 0 for each of the {len(masks)} masks."
+        )
     smoothness = validation.fraction(smoothness, name="smoothness", high=100)
     within = np.ones_like(masks) if within is None else _mask_array(within, masks, name="within")
     if (masks.sum(axis=(1, 2, 3)) > within.sum(axis=(1, 2, 3))).any():
@@ -273,7 +279,7 @@ def random(masks, *, seed=0, smoothness=0.0, first=0, within=None):
     size = [side + 2 * margin for side in masks.shape[1:3]]
     controls = np.empty_like(masks)
     for i, mask in enumerate(masks):
-        noise = np.random.default_rng((seed, first + i)).standard_normal(size)
+        noise = np.random.default_rng((seed, int(positions[i]))).standard_normal(size)
         if smoothness:
             noise = cv2.GaussianBlur(noise, (0, 0), smoothness)[margin:-margin, margin:-margin]
         noise = np.where(within[i, ..., 0] == 1, noise, -np.inf)

@@ -19,17 +19,24 @@ SPLITS = ("train", "validation", "test")
 PROBE = "https://storage.googleapis.com"  # where TFDS keeps its own copies
 
 
-def read_images(name, split, *, limit=None, seed=0, image_size=None, download=True):
+def read_images(name, split, *, limit=None, stratify=False, seed=0, image_size=None, download=True):
     """The images of one split as arrays; arguments and errors are those of `load_data` (but not for composite).
 
     Returns:
-        images uint8 `(N, H, W, C)`, labels int64 `(N,)`, exact background masks float32 `(N, H, W, 1)` or None.
+        images uint8 `(N, H, W, C)`, labels int64 `(N,)`, exact background masks float32 `(N, H, W, 1)` or None, and the
+        images' places in the split, int64 `(N,)`.
     """
+    if limit is not None:
+        validation.count(limit, name="limit")
+    validation.count(seed, name="seed", low=0)
     if name == "digits":
         no_image_size(name, image_size)
-        part, start, stop = resolve_split(split, split_sizes(name), limit=limit, seed=seed)
+        part, start, stop = resolve_split(split, split_sizes(name), limit=None if stratify else limit, seed=seed)
         x, y = _digits()[part]
-        return x[start:stop], y[start:stop], None
+        positions = np.arange(start, stop)
+        if stratify and limit is not None:
+            positions = positions[stratified(y[positions], limit, seed=seed)]
+        return x[positions], y[positions], None, positions
     if image_size is not None:
         if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
             raise ValueError(f"image_size={image_size!r}; expected (height, width), for example (128, 128).")
@@ -42,10 +49,10 @@ def read_images(name, split, *, limit=None, seed=0, image_size=None, download=Tr
     if size is None and None in builder.info.features["image"].shape:
         raise ValueError(f"the images of {name!r} vary in size; expected image_size=(height, width), like (128, 128).")
     layout = _layout(builder)
-    part, start, stop = resolve_split(
-        split, {ours: end - begin for ours, (_, begin, end) in layout.items()}, limit=limit, seed=seed
-    )
+    sizes = {ours: end - begin for ours, (_, begin, end) in layout.items()}
+    part, start, stop = resolve_split(split, sizes, limit=None if stratify else limit, seed=seed)
     theirs, begin, _ = layout[part]
+    positions = np.arange(start, stop)
 
     @tf.autograph.experimental.do_not_convert
     def select(example):
@@ -60,12 +67,64 @@ def read_images(name, split, *, limit=None, seed=0, image_size=None, download=Tr
     # One file after the other (cycle length 1): a slice of a split equals the same slice of the whole.
     order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     piece = f"{theirs}[{begin + start}:{begin + stop}]"
-    examples = builder.as_dataset(split=piece, shuffle_files=False, read_config=order)
-    rows = list(examples.map(select, num_parallel_calls=tf.data.AUTOTUNE).batch(500).as_numpy_iterator())
+    read = functools.partial(builder.as_dataset, split=piece, shuffle_files=False, read_config=order)
+    pictures = {key: builder.info.features[key] for key in ("image", *(["segmentation_mask"] if is_pet else []))}
+    undecoded = {key: tfds.decode.SkipDecoding() for key in pictures}
+
+    @tf.autograph.experimental.do_not_convert
+    def decode(_, example):
+        return example | {key: picture.decode_example(example[key]) for key, picture in pictures.items()}
+
+    try:
+        if stratify and limit is not None and limit < stop - start:  # only the chosen images are decoded
+            labels = read(decoders=undecoded).map(lambda example: example["label"]).batch(10_000)
+            labels = np.concatenate([np.zeros(0, np.int64), *labels.as_numpy_iterator()])
+            chosen = stratified(labels, limit, seed=seed)
+            positions = start + chosen
+            wanted = tf.data.Dataset.from_tensor_slices(np.isin(np.arange(len(labels)), chosen))
+            pairs = tf.data.Dataset.zip(wanted, read(decoders=undecoded))
+            examples = pairs.filter(lambda chosen, _: chosen).map(decode)
+        else:
+            examples = read()
+        rows = list(examples.map(select, num_parallel_calls=tf.data.AUTOTUNE).batch(500).as_numpy_iterator())
+    except (tf.errors.OpError, OSError) as error:
+        raise _damaged(builder, theirs) from error
+    if sum(len(row[1]) for row in rows) != min(stop - start, limit or stop - start):
+        raise _damaged(builder, theirs)
     x, y, *exact = (np.concatenate(column) for column in zip(*rows, strict=True))
     if y.min() < 0:
         raise ValueError(f"split={split!r} of {name!r} has hidden labels (-1); expected classes. Use another split.")
-    return x, y.astype(np.int64), exact[0] if exact else None
+    if y.max() >= (classes := builder.info.features["label"].num_classes):
+        raise ValueError(
+            f"{name!r} in {builder.data_path} has the label {y.max()}; expected 0 to {classes - 1}, as its features "
+            f"name {classes} classes. {_anew(builder)}"
+        )
+    return x, y.astype(np.int64), exact[0] if exact else None, positions
+
+
+def stratified(labels, limit, *, seed=0):
+    """Chooses images by class: of each class its share, in random order of `seed`.
+
+    An image's rank in its class, over the size of the class: the lowest ones are taken, so each class gets its first
+    image before any gets its second (Adams's method of apportionment).
+
+    Args:
+        labels: integers `(N,)`; `limit`: how many to choose, at most.
+
+    Returns:
+        The places of the chosen, in ascending order.
+
+    Example:
+        >>> labels = np.array([0] * 90 + [1] * 10)
+        >>> np.bincount(labels[stratified(labels, 20)]).tolist(), np.bincount(labels[stratified(labels, 2)]).tolist()
+        ([18, 2], [1, 1])
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]  # by class, at random within it
+    _, first, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    rank = (np.arange(len(labels)) - np.repeat(first, sizes)) / np.repeat(sizes, sizes)
+    return np.sort(order[np.lexsort((random.random(len(labels)), rank))[:limit]])
 
 
 def split_sizes(name, *, download=True):
@@ -82,7 +141,7 @@ def resolve_split(split, sizes, *, limit=None, seed=0):
         split: `"test"`, `"test[:100]"`, `"train[10%:20%]"`, `"train[-50:]"`: as in TFDS; percentages are rounded to the
             nearest image.
         sizes: dict of the number of images of each split.
-        limit: at most this many images, from an offset that `seed` draws.
+        limit: at most this many consecutive images, from an offset that `seed` draws.
         seed: non-negative integer.
 
     Returns:
@@ -156,6 +215,29 @@ def _layout(builder):
     return {"train": ("train", 0, end), **layout}
 
 
+def _damaged(builder, part):
+    """The error for files that cannot be read, or hold less than they should: it names the first such file."""
+    info, found = builder.info.splits[part], f"the files in {builder.data_path} cannot be read"
+    for path, records in zip(info.filepaths, info.shard_lengths, strict=True):
+        try:
+            there = int(tf.data.TFRecordDataset(str(path)).reduce(np.int64(0), lambda n, _: n + 1))
+        except tf.errors.NotFoundError:
+            found = f"{path} is gone"
+        except tf.errors.OpError:
+            found = f"{path} is damaged"
+        else:
+            if there >= records:
+                continue
+            found = f"{path} holds {there} images"
+        found += f"; expected a file of {records} images"
+        break
+    return ValueError(f"{found}. {_anew(builder)}")
+
+
+def _anew(builder):
+    return f"Delete the folder {builder.data_path} and load the set again: it is then prepared anew."
+
+
 def builder_of(name):
     import tensorflow_datasets as tfds  # here: the embedded sets do not need it, and its import is slow
 
@@ -165,8 +247,12 @@ def builder_of(name):
             return tfds.builder(name, data_dir=_data_dir())
         except tfds.core.DatasetNotFoundError:
             pass
-        except Exception as error:  # an unknown configuration or version, or a missing package
-            raise ValueError(f"TFDS cannot make data set {name!r} ({_first_line(error)}). Check the name.") from error
+        except Exception as error:  # an unknown configuration or version, a missing package, a damaged description
+            folder = os.path.join(_data_dir(), re.split("[/:]", name)[0])
+            anew = f" If it is right, delete the folder {folder} and load the set again." * os.path.isdir(folder)
+            raise ValueError(
+                f"TFDS cannot make data set {name!r} ({_first_line(error)}). Check the name.{anew}"
+            ) from error
     known = [*EMBEDDED, *tfds.list_builders(with_community_datasets=False)]
     close = " or ".join(repr(match) for match in difflib.get_close_matches(str(name), known, n=3))
     raise ValueError(

@@ -247,8 +247,9 @@ def _fresh(model, image):
     What is compiled follows the model's variables, but not a Normalization that was adapted or loaded, nor an
     attribute or a layer that was exchanged. A nondeterministic model is compiled anew each time.
     """
-    compiled = compiled_model(model, image.shape[1:])
-    if not agree(compiled.logits(image), model(image, training=False)):
+    answer = model(image, training=False)
+    validation.model_logits(model, answer)  # before anything is compiled: it may be no array
+    if not agree(compiled_model(model, image.shape[1:]).logits(image), answer):
         forget(model)
     return compiled_model(model, image.shape[1:])
 
@@ -290,6 +291,7 @@ def _arrivals(model, data, attack, region, batch_size, eps):
 
 def checked_batches(model, data, attack, batch_size, region):
     """The data as NumPy `(image, label, allowed)`, a batch at a time, checked."""
+    validation.model(model)
     num_classes = None
 
     def check(image, label, mask):

@@ -9,6 +9,10 @@ from locadv_tf.reports.notebooks import check_parameters, notebook_path, profile
 from locadv_tf.reports.page import export_html
 
 
+class KernelDied(RuntimeError):
+    """The process that ran a notebook's cells ended without an answer."""
+
+
 def report(*, dataset="digits", profile="class", seed=0, out="reports/report", parameters=None):
     """Runs `06_report` and exports it: `report.ipynb` (executed), `report.html`, `metrics.json` in the folder `out`.
 
@@ -25,6 +29,7 @@ def report(*, dataset="digits", profile="class", seed=0, out="reports/report", p
     Raises:
         ValueError: for an unknown parameter or one of a wrong type, before anything runs.
         papermill.PapermillExecutionError: if a cell fails; `report.ipynb` keeps what was done until then.
+        KernelDied: if the process that runs the cells dies, of want of memory say; the same is kept.
     """
     given = {"dataset": dataset, "seed": seed} | (parameters or {})
     return run_notebook("06_report", out, profile=profile, parameters=given, stem="report")
@@ -48,14 +53,23 @@ def run_notebook(name, out, *, profile="class", parameters=None, stem=None):
     if "{" in str(out) or "}" in str(out):
         raise ValueError(f"out={str(out)!r} has braces, which papermill would fill in; choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").unlink(missing_ok=True)  # a run that dies must not look finished
+    for old in ("metrics.json", f"{stem}.html"):  # a run that dies must not look finished
+        (out / old).unlink(missing_ok=True)
     executed = out / f"{stem}.ipynb"
-    papermill.execute_notebook(
-        source,
-        executed,
-        parameters=values | {"output_dir": "."},
-        cwd=str(out),
-        kernel_name="python3",
-        progress_bar={"file": sys.stderr},
-    )
+    try:
+        papermill.execute_notebook(
+            source,
+            executed,
+            parameters=values | {"output_dir": "."},
+            cwd=str(out),
+            kernel_name="python3",
+            progress_bar={"file": sys.stderr},
+        )
+    except RuntimeError as problem:
+        if type(problem).__name__ != "DeadKernelError":  # nbclient's, which papermill does not hand on by name
+            raise
+        raise KernelDied(
+            f"the notebook's process died, probably for want of memory; what was done until then is in {executed}. "
+            "Close other programs, take fewer images (train_limit, test_limit), or another machine."
+        ) from problem
     return export_html(executed, out / f"{stem}.html")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from locadv_tf.reports import metrics, notebooks, report, schema
 
-_ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
+ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Cell:
             ValueError: on a worker that has other versions or does not see the sweep's folder.
         """
         self._check_worker(versions)
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             if self.finished():
                 return None
             made = self._aside()

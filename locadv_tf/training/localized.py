@@ -66,6 +66,8 @@ class LocalizedAdversarialTraining(keras.Model):
     """
 
     def __init__(self, classifier, *, attack, region="background", share=0.5, seed=0, **kwargs):
+        if not isinstance(classifier, keras.Model):
+            raise ValueError(f"classifier={classifier!r}; expected a Keras model that returns logits.")
         if not classifier.built:
             raise ValueError(
                 "the classifier is not built; call it once on a batch of images, or start it with an Input."
@@ -92,6 +94,23 @@ class LocalizedAdversarialTraining(keras.Model):
     def passes_per_image(self):
         """Forward and backward passes per image and epoch; natural training takes 1."""
         return passes_per_image(self.attack, self.share)
+
+    def fit(self, x=None, *args, **kwargs):
+        """`keras.Model.fit`, which needs images and weights that can change.
+
+        Raises:
+            ValueError: for a classifier whose weights are all frozen, or data without images.
+        """
+        if not self.classifier.trainable_weights:
+            raise ValueError(
+                "the classifier has no trainable weights, so training would change nothing; expected some. Set "
+                "classifier.trainable = True, and layer.trainable = True for its layers."
+            )
+        some = next(iter(x.values()), None) if isinstance(x, dict) else x
+        count = int(x.cardinality()) if isinstance(x, tf.data.Dataset) else (getattr(some, "shape", None) or [None])[0]
+        if count == 0:
+            raise ValueError("the training data holds no images; expected at least one. Check the split or the filter.")
+        return super().fit(x, *args, **kwargs)
 
     def compile(self, optimizer="adam", loss=None, **kwargs):
         """`keras.Model.compile`. It refuses losses that expect probabilities: the classifier returns logits.

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from locadv_tf.attacks.attack import check_attack
@@ -96,7 +97,7 @@ def recipe(name, train, *, attack, validation=None, share=0.5, epochs=5, seed=0)
 
 def _with_random_masks(data, seed, first=0):
     image, label, mask = to_arrays(data)
-    drawn = random(mask, seed=seed, smoothness=BLOBS, first=first)
+    drawn = random(mask, seed=seed, smoothness=BLOBS, positions=np.arange(first, first + len(mask)))
     return tf.data.Dataset.from_tensor_slices(({"image": image, "mask": drawn}, label)).with_options(data.options())
 
 
@@ -153,7 +154,8 @@ def train_classifier(
         The history: a dictionary from each logged quantity to its value per epoch.
 
     Raises:
-        ValueError: for bad input; data that is batched, endless or no `tf.data.Dataset`, or a `batch_size` of 1 with a
+        ValueError: for bad input; a model whose weights are all frozen; data that is empty, batched, endless or no
+            `tf.data.Dataset`, or a `batch_size` of 1 with a
             share between 0 and 1, too.
 
     Example:
@@ -188,5 +190,8 @@ def _check_unbatched(data, name):
         raise ValueError(f"{name} has elements {spec}; {expected}.")
     if spec[1].shape.rank not in (0, None):
         raise ValueError(f"{name} has labels of shape {spec[1].shape}; {expected}. Batched? Use {name}.unbatch().")
+    unknown = data.cardinality() == tf.data.UNKNOWN_CARDINALITY  # a filter may have left nothing
+    if data.cardinality() == 0 or (unknown and next(iter(data.take(1)), None) is None):
+        raise ValueError(f"{name} holds no images; expected at least one. Check the split or the filter.")
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"{name} repeats without end; {expected}. Leave out repeat(), or add take(n).")

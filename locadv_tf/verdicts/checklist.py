@@ -67,7 +67,8 @@ def check(
         apply"`), `reason` (a sentence with what was found) and `numbers` (a dictionary).
 
     Raises:
-        ValueError: for bad input: a model that ends in softmax, data without images, an unknown or zero budget.
+        ValueError: for bad input: a model that ends in softmax or has weights that are not finite, data
+            without images, an unknown or zero budget.
         Exception: the attack's own error, if it cannot run on the data at all.
 
     Example:

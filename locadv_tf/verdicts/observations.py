@@ -194,6 +194,9 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
     Raises:
         ValueError: for bad input.
     """
+    judges = {"model": model} | ({} if surrogate is None else {"surrogate": surrogate})
+    for name, judged in judges.items():
+        validation.model(judged, name=name)
     if not callable(attack):
         raise ValueError(f"attack={attack!r}; expected an attack, for example PGD(eps=0.1), or another callable.")
     validation.choice(region, validation.REGIONS, name="region")
@@ -203,12 +206,13 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
     eps = knob(attack, "eps") if eps is None else eps
     if eps is None:
         raise ValueError("the attack has no eps; expected a budget. Pass it to the check: eps=8/255, for example.")
-    if validation.fraction(eps, name="eps", high=1.0 if norm == "linf" else float("inf")) == 0:
+    if validation.fraction(eps, name="eps", high=balls.LARGEST[norm]) == 0:
         raise ValueError("eps=0 changes nothing; expected a budget above 0.")
     image, label, background = to_arrays(data)
     if not len(label):
         raise ValueError("the data holds no images; expected at least one.")
-    for judged in [model] if surrogate is None else [model, surrogate]:
+    for name, judged in judges.items():
+        validation.weights(judged, name=name)
         classes = validation.model_logits(judged, judged(image[:8], training=False))
         validation.labels(label, image, num_classes=classes)
     mask = allowed(background, image, region).numpy()

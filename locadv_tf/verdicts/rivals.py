@@ -11,6 +11,7 @@ import itertools
 
 import numpy as np
 
+from locadv_tf.attacks import balls
 from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
 from locadv_tf.attacks.pgd import FGSM, PGD
@@ -31,7 +32,7 @@ def accuracy_falls_with_eps(e):
     """A change that a small budget allows is also allowed by a larger one: accuracy must not rise with eps."""
     if at_eps(e.attack, e.eps) is None:
         return skipped(NO_KNOB.format("eps"))
-    factors = [factor for factor in (0.5, 1.0, 2.0) if e.norm == "l2" or factor * e.eps <= 1]
+    factors = [factor for factor in (0.5, 1.0, 2.0) if factor * e.eps <= balls.LARGEST[e.norm]]
     right = [e.right_under(at_eps(e.attack, factor * e.eps)) for factor in factors]
     rises = [compare(larger, smaller).beaten for smaller, larger in itertools.pairwise(right)]
     accuracies = [float(part.mean()) for part in right]

@@ -208,11 +208,47 @@ def test_limit_is_a_run_of_neighbours(limit, seed):
     assert inner[1] >= 50 and inner[2] <= 100
 
 
+@pytest.mark.parametrize("name", ["digits", "composite", "toy_images"])
+def test_a_limit_takes_of_each_class_its_share_in_order(toy_dir, name):
+    """Also from a slice; each image keeps its place in the split, and with it its random mask."""
+    for split, offset in (("train", 0), ("train[10:40]", 10)):
+        images, labels, masks = la.to_arrays(la.load_data(name, split, mask="random", seed=1))
+        size, n = len(labels), 4 if name == "toy_images" else 20
+        chosen = {"limit": n, "stratify": True, "seed": 1}
+        read = composite(split, **chosen) if name == "composite" else None
+        at = (read.positions if read else sources.read_images(name, split, **chosen)[3]) - offset
+        few = la.to_arrays(la.load_data(name, split, mask="random", **chosen))
+        assert same(few, (images[at], labels[at], masks[at])) and (np.diff(at) > 0).all()
+        share = np.bincount(labels) * n / size
+        assert (np.abs(np.bincount(few[1], minlength=len(share)) - share) <= 1).all() and set(few[1]) == set(labels)
+        run = la.to_arrays(la.load_data(name, split, mask="random", seed=1, limit=n))
+        starts = [i for i in range(size - n + 1) if np.array_equal(images[i : i + n], run[0])]
+        assert any(same(run, (images[i : i + n], labels[i : i + n], masks[i : i + n])) for i in starts)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(1, 100), st.integers(0, 2**32))
+def test_stratified_choices(labels, limit, seed):
+    labels = np.array(labels)
+    chosen = sources.stratified(labels, limit, seed=seed)
+    assert len(chosen) == min(limit, len(labels)) and (np.diff(chosen) > 0).all()
+    assert np.array_equal(chosen, sources.stratified(labels, limit, seed=seed))
+    if limit >= len(set(labels)):
+        assert set(labels[chosen]) == set(labels)
+
+
+def test_random_masks_of_a_slice_are_those_of_the_whole():
+    whole = la.to_arrays(la.load_data("digits", "test", mask="random"))
+    part = la.to_arrays(la.load_data("digits", "test[100:110]", mask="random"))
+    assert same(part, [array[100:110] for array in whole])
+
+
 def test_seeds_draw_different_subsets():
     starts = {sources.resolve_split("train", {"train": 54_000}, limit=4000, seed=seed)[1] for seed in range(20)}
     assert len(starts) == 20 and min(starts) < 10_000 and max(starts) > 40_000
-    one, other = (la.to_arrays(la.load_data("digits", limit=100, seed=seed)) for seed in (0, 1))
-    assert one[0].shape == (100, 28, 28, 1) and not np.array_equal(one[0], other[0])
+    for stratify in (True, False):
+        read = {"limit": 100, "stratify": stratify}
+        one, other = (la.to_arrays(la.load_data("digits", seed=seed, **read)) for seed in (0, 1))
+        assert one[0].shape == (100, 28, 28, 1) and not np.array_equal(one[0], other[0])
 
 
 # TFDS
@@ -447,7 +483,7 @@ def test_masks_by_name_and_option():
 
 
 def test_random_masks_go_on_from_slice_to_slice(monkeypatch):
-    x, y, _ = sources.read_images("digits", "test[:3]")
+    x, y, *_ = sources.read_images("digits", "test[:3]")
     x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
     mine = background_masks("digits", "random", x, y, None, "threshold", 1, {})
     areas = la.masks.threshold(x / np.float32(255))
@@ -455,7 +491,7 @@ def test_random_masks_go_on_from_slice_to_slice(monkeypatch):
 
 
 def test_within_goes_from_slice_to_slice():
-    x, y, _ = sources.read_images("digits", "test[:3]")
+    x, y, *_ = sources.read_images("digits", "test[:3]")
     x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
     areas = la.masks.threshold(x / np.float32(255))
     within = np.roll(areas, 2, axis=2)  # of the same area, elsewhere
@@ -529,6 +565,8 @@ def test_a_model_without_a_config_is_not_cached(own_cache, mask_calls):
 def damaged(path):
     """The ways in which a file can be broken."""
     whole = path.read_bytes()
+    with np.load(path) as arrays:
+        parts = dict(arrays)
     yield b""
     yield b"not a zip file"
     yield whole[: len(whole) // 2]
@@ -538,6 +576,10 @@ def damaged(path):
         {"bits": np.zeros(3, np.uint8)},  # too few
         {"bits": np.zeros(1024, np.uint8)},  # of more images
         {"masks": np.zeros(512, np.uint8)},
+        {"bits": np.zeros(512, np.uint8)},  # as an earlier version wrote it, without a checksum
+        parts | {"bits": 255 - parts["bits"]},  # the right size, other contents
+        {"bits": parts["bits"], "checksum": cache._checksum(path, (4, 32, 16, 2), parts["bits"])},  # another shape
+        {"bits": parts["bits"], "checksum": cache._checksum(path.with_name("b"), (4, 32, 32, 1), parts["bits"])},
     ):
         np.savez_compressed(path, **arrays)
         yield path.read_bytes()

@@ -253,7 +253,7 @@ def test_random_has_exactly_the_same_area(mask, seed, smoothness):
 @given(mask=mask_batches(), start=st.integers(0, 3), smoothness=st.sampled_from([0, 1.5]))
 def test_random_depends_on_the_position_in_the_data_set_only(mask, start, smoothness):
     whole = masks.random(mask, seed=3, smoothness=smoothness)
-    part = masks.random(mask[start:], seed=3, smoothness=smoothness, first=start)
+    part = masks.random(mask[start:], seed=3, smoothness=smoothness, positions=np.arange(start, len(mask)))
     np.testing.assert_array_equal(whole[start:], part)
 
 

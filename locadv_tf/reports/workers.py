@@ -1,0 +1,54 @@
+"""The processes of a sweep on this machine. They end with the process that started them, whatever ends that."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+from locadv_tf.reports.sweep import ONE_AT_A_TIME
+
+PATIENCE = 15  # seconds for a worker to stop its kernel and to put the partial notebook in its place
+
+
+@contextlib.contextmanager
+def pool(count):
+    """An executor of `count` processes; Ctrl-C (or SIGTERM, met like it) drops what waits and ends all workers."""
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with concurrent.futures.ProcessPoolExecutor(
+        count, mp_context=context, initializer=_follow, initargs=(os.getpid(),)
+    ) as executor:
+        try:
+            yield executor
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():  # which would begin cells that wait in its queue
+                process.terminate()
+            raise
+
+
+def _follow(parent):
+    """In a worker: Ctrl-C is the parent's affair; SIGTERM, or the parent's end, stops the cell and ends the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent):
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stop(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)  # what the kernel's connections say as they break would bury the parent's message
+    threading.Thread(target=_leave, daemon=True).start()
+    raise KeyboardInterrupt
+
+
+def _leave():
+    ONE_AT_A_TIME.acquire(timeout=PATIENCE)  # it is free as soon as the cell has left what it had
+    os._exit(1)  # the kernel ends by itself when its parent is gone
