@@ -59,7 +59,8 @@ def images(x, *, name="image"):
                 fix = f"Divide by 255: {name} / 255."
             else:
                 fix = "Move the normalization into the model."
-            raise ValueError(f"{name} has values from {low!s} to {high!s}; expected [0, 1]. {fix}")
+            low, high = (f"{v:g}" if float(f"{v:g}") == v else str(v) for v in (low, high))
+            raise ValueError(f"{name} has values from {low} to {high}; expected [0, 1]. {fix}")
     return x
 
 

@@ -72,7 +72,7 @@ def test_it_is_saved_as_an_ordinary_keras_model(natural_model, tmp_path):
         ((28, 28), 10, r"input_shape=\(28, 28\); expected \(height, width, channels\)"),
         ((28, 28, 0), 10, "three positive integers"),
         ((None, None, 1), 10, "three positive integers"),
-        ((28, 28, 1), 1, "num_classes=1; expected at least 2"),
+        ((28, 28, 1), 1, "num_classes=1; expected a whole number, at least 2"),
     ],
 )
 def test_bad_input(build, shape, classes, message):

@@ -20,7 +20,7 @@ def whole(seed):
 
 def test_shapes_dtypes_and_sizes():
     for split, size in {"train": 8 * 1197, "validation": 200, "test": 400}.items():
-        images, labels, masks, background_labels = composite(split)
+        images, labels, masks, background_labels, _ = composite(split)
         assert images.shape == (size, 32, 32, 3) and images.dtype == np.uint8
         assert (
             labels.shape == background_labels.shape == (size,) and labels.dtype == background_labels.dtype == np.int64
@@ -49,7 +49,7 @@ def test_the_mask_is_exactly_the_digit():
     changed = one.background_labels != other.background_labels
     differs = (one.images != other.images).any(axis=-1)
     assert differs[changed][one.masks[changed, ..., 0] == 1].mean() > 0.7  # two patterns may agree by chance
-    grey, labels, _ = sources.read_images("digits", "test")
+    grey, labels, *_ = sources.read_images("digits", "test")
     np.testing.assert_array_equal((one.masks == 0).sum(axis=(1, 2, 3)), (grey > 127).sum(axis=(1, 2, 3)))
     np.testing.assert_array_equal(one.labels, labels)
 
@@ -172,11 +172,11 @@ def test_mnist_on_cifar10(tfds_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
     shown = composite("validation[:300]", correlation=1, digits="mnist", backgrounds="cifar10")
     assert isinstance(shown, Composite)
-    grey, labels, _ = sources.read_images("mnist", "validation[:300]")
+    grey, labels, *_ = sources.read_images("mnist", "validation[:300]")
     np.testing.assert_array_equal(shown.labels, labels)
     np.testing.assert_array_equal((shown.masks == 0).sum(axis=(1, 2, 3)), (grey > 127).sum(axis=(1, 2, 3)))
     # Each background is an image of the right class of CIFAR-10's validation split, untouched outside the digit.
-    pool, classes, _ = sources.read_images("cifar10", "validation")
+    pool, classes, *_ = sources.read_images("cifar10", "validation")
     for image, mask, background in list(zip(shown.images, shown.masks, shown.background_labels, strict=True))[:20]:
         of_class = pool[classes == background]
         assert ((of_class == image) | (mask == 0)).all(axis=(1, 2, 3)).any()
