@@ -18,7 +18,7 @@ SECONDS = 1800  # for one submission: time for more than a dozen cells that each
 MEMORY = 16  # GB of address space for one submission
 NOT_ISOLATED = (
     "Warning: student code runs now on this machine, with your rights. Run it in a container or as a separate user, "
-    "without a network: see docs/instructors.md. Then set LOCADV_ISOLATED=1 to hide this warning."
+    "without a network: see docs/security.md. Then set LOCADV_ISOLATED=1 to hide this warning."
 )
 PATIENCE = 10  # seconds for nbgrader to stop its kernel
 
