@@ -15,9 +15,9 @@ report: $(READY)
 test: $(READY) lint
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist worksteal --durations=25
 
-# What `make test` leaves out: a browser, clusters of processes.
+# What `make test` leaves out: a browser, clusters of processes, the longest notebooks.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow --durations=5
+	$(BIN)/python -m pytest -m slow --durations=10
 
 # Every assignment, handed in rightly and wrongly, through nbgrader: minutes.
 test-course: $(READY)

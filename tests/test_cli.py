@@ -299,7 +299,7 @@ class TestCheck:
 
     def test_a_failed_check_is_exit_1(self, saved, capsys, monkeypatch):
         bad = {"check": "weights untouched", "outcome": "fail", "reason": "they moved", "numbers": {}}
-        monkeypatch.setattr("locadv_tf.verdicts.check", lambda *given, **options: [bad])
+        monkeypatch.setattr("locadv_tf.verdicts.checklist.check", lambda *given, **options: [bad])
         monkeypatch.setattr(cli, "train_classifier", lambda *given, **options: None)
         assert locadv.main(["check", saved, "--limit", "2"]) == 1
         assert capsys.readouterr().out.endswith("Do not trust this number: weights untouched: they moved.\n")

@@ -119,7 +119,10 @@ def check_run(folder, stem):
     return metrics
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+LONG = ("04_localized_adversarial_training", "05_evaluation_pitfalls")  # lessons that `make test-slow` runs
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in NAMES[:-1]])
 def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_command):
     if f"{name}.ipynb" == papermill_command[1]:  # it has run already, or will have
         folder = request.getfixturevalue("papermill_run")
@@ -146,10 +149,15 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
     ("dataset", "parameters"),
     [
         ("digits", {}),
-        ("mnist", {"train_limit": 300, "test_limit": 60, "trainings": ["natural"]}),
-        ("composite", {"train_limit": 300, "test_limit": 40, "epochs": 2, "trainings": ["natural"]}),
+        pytest.param(
+            "mnist", {"train_limit": 300, "test_limit": 60, "trainings": ["natural"]}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "composite", {"train_limit": 300, "test_limit": 40, "epochs": 2, "trainings": ["natural"]},
+            marks=pytest.mark.slow,
+        ),
     ],
-)
+)  # fmt: skip
 def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, request, monkeypatch):
     if dataset == "mnist":
         monkeypatch.setenv("TFDS_DATA_DIR", str(request.getfixturevalue("tfds_dir")))

@@ -41,9 +41,9 @@ class Memory(NamedTuple):
 class APGD(Attack):
     """Auto-PGD (Croce & Hein 2020), in the mask: no step size to choose.
 
-    Steps start at η = 2 eps. At checkpoints, whose distance shrinks from 22 % to 6 % of all steps, an image's η is
-    halved and its search goes back to x_max if too few steps went uphill, or if x_max stayed where it was although η
-    had not been halved.
+    Steps start at η = 2 eps. At checkpoints η is halved and the search goes back to x_max, image by image: if too few
+    steps went uphill, or if x_max and η stayed the same since the last checkpoint. The distance between checkpoints
+    shrinks from 22 % to 6 % of all steps.
 
     Args:
         eps: the budget, in pixel units of [0, 1]: per pixel, or with `norm="l2"` the length of the whole change.

@@ -1,7 +1,7 @@
-"""The strongest attack of the kit: an ensemble, of whose points the worst counts.
+"""The strongest attack of the kit: an ensemble. Per image its worst point counts.
 
-In `run_attack(stop="fooled")` its members see only the images that the ones before left standing. With `stop="worst"`,
-and called on tensors, all see all.
+In `run_attack(stop="fooled")` a member sees only the images that no member before it fooled. With `stop="worst"`, and
+called on tensors, each member sees all images.
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ class LocalizedAutoAttack(Attack):
     """AutoAttack (Croce & Hein 2020, arXiv:2003.01690) in the mask: no step size, loss or restart to choose.
 
     APGD on cross-entropy, APGD on the DLR loss, targeted APGD-DLR towards each wrong class, and Square. Per image the
-    worst point of all of them counts. The published ensemble's fourth member, FAB, which looks for the smallest change
-    instead of the worst within a budget, is left out.
+    worst point of all of them counts. FAB, a member of the published ensemble, is left out: it looks for the smallest
+    change instead of the worst within a budget (here: `FMN`).
 
     Args:
         eps: the budget, in pixel units of [0, 1].

@@ -1,7 +1,7 @@
 """What an attack climbs, and what counts as fooled: functions of the logits, an entry per image.
 
-Every attack is judged alike, by cross-entropy and the predicted class; what it climbs on its way may be something else
-that has a better gradient where the model is sure of itself.
+Every attack is judged alike, by cross-entropy and the predicted class. On its way it may climb another loss, with a
+better gradient where the model is confident.
 """
 
 from typing import NamedTuple
@@ -72,7 +72,7 @@ def respond_with_gradient(model, x, label, target=None, *, climb="cross-entropy"
     """One forward and one backward pass at `x`; arguments as for `respond`.
 
     Raises:
-        ValueError: also for a model that cuts the gradient off: zeros in its place would pass for robustness.
+        ValueError: also for a model that cuts the gradient off: zeros in its place would look like robustness.
     """
     if tf.executing_eagerly():
         return _respond_with_gradient(model, x, label, target, climb, aim)

@@ -149,9 +149,9 @@ class FGSM(Attack):
 @keras.saving.register_keras_serializable("locadv_tf")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomNoise(Attack):
-    """The control: +eps or −eps on each pixel of the mask by the toss of a coin, without a look at the model.
+    """The control: +eps or −eps on each pixel of the mask, at random. It does not ask the model.
 
-    Every pixel moves as far as in FGSM, so that only the gradient makes the difference.
+    Every pixel moves as far as in FGSM. The difference between the two is the gradient.
 
     Args:
         eps: the size of the noise, in pixel units of [0, 1].

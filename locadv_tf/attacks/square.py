@@ -27,9 +27,9 @@ class Memory(NamedTuple):
 class Square(Attack):
     """Square Attack for the L-infinity norm (Andriushchenko et al. 2020, algorithms 1 and 2), in the mask.
 
-    Black-box: where it beats attacks with a gradient, the gradient was hidden, not the weakness gone. It starts at
-    vertical stripes of ±eps, then sets random squares, per channel, to +eps or −eps and keeps what raises the margin.
-    Squares hold pixels of the mask and change nothing outside it; their area is a share of the mask's.
+    Black-box: if it beats attacks with a gradient, then the gradient was hidden; the model is not robust. It starts at
+    vertical stripes of ±eps. Then it sets random squares, per channel, to +eps or −eps, and keeps what raises the
+    margin. Squares hold pixels of the mask and change nothing outside it; their area is a share of the mask's.
 
     Args:
         eps: the budget, in pixel units of [0, 1].

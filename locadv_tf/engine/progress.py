@@ -1,7 +1,7 @@
 """A progress bar that reads well in a terminal, in JupyterLab and in a notebook that papermill ran.
 
-tqdm's own notebook bar is a widget, which stays at 0 in an executed notebook; its text bar leaves a line per update
-in the HTML. Here a notebook's bar is one output that is overwritten, so that only its last state is kept.
+tqdm's own notebook bar is a widget, which stays at 0 in an executed notebook. Its text bar leaves a line per update in
+the HTML. Here a notebook's bar is one output that each update overwrites: only its last state is kept.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""How little it takes: the smallest budget, image by image, at which an attack fools the model."""
+"""The smallest budget, image by image, at which an attack fools the model."""
 
 import math
 
@@ -21,13 +21,13 @@ def smallest_eps(
 ):
     """The smallest eps at which the attack fools the model: by bisection between 0 and `attack.eps`, or by `FMN`.
 
-    An upper bound per image, as an attack is no proof. By bisection: at the eps returned the attack fools, at one that
-    is at most `precision` lower it did not. That success grows with eps is taken for granted. `FMN` finds the smallest
-    change in one run of its steps, mostly with fewer gradients (`benchmarks/minimum_norm.py`).
+    An upper bound per image, since an attack is no proof. By bisection: the attack fools at the eps returned, and did
+    not at an eps that is lower by at most `precision`. This assumes that success grows with eps. `FMN` looks for the
+    smallest change in one run of its steps (`benchmarks/minimum_norm.py` compares the two).
 
     Args:
-        model, data, region, seed, batch_size, progress: as for `run_attack`. A data set is kept in memory: one that
-            shuffles stays in the order in which it came first.
+        model, data, region, seed, batch_size, progress: as for `run_attack`. A data set is kept in memory, in
+            the order of its first reading.
         attack: an attack object; its `eps` is the largest that is tried.
         precision: how closely bisection finds the smallest eps, in the units of eps.
 

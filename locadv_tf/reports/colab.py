@@ -15,7 +15,7 @@ _COLAB = "https://colab.research.google.com/"
 _UPLOAD = """
 
 *This copy has no public address: the badge opens Colab's start page. Upload this notebook there, and `locadv_tf.zip`
-beside it (the README says how to make it).*"""
+beside it (docs/students.md says how to make it).*"""
 _CELL = """\
 import sys
 

