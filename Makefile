@@ -19,9 +19,9 @@ test: $(READY) lint
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --durations=10
 
-# Every assignment, handed in rightly and wrongly, through nbgrader: minutes.
+# Every assignment, handed in rightly and wrongly, through nbgrader: minutes. Three workers, as each waits for kernels.
 test-course: $(READY)
-	$(BIN)/python -m pytest tests/grading --numprocesses 2 --dist loadgroup --durations=25
+	$(BIN)/python -m pytest tests/grading --numprocesses 3 --durations=25
 
 # What `pip install` takes: the kit with its lessons. The path is the last line.
 wheel: $(READY)

@@ -11,8 +11,7 @@ from wrong import WRONG
 from locadv_tf.course import release
 
 NAMES = release.assignments()
-TOGETHER = {name: pytest.mark.xdist_group(name) for name in NAMES}  # what `graded` has made is the worker's own
-MISTAKES = [pytest.param(name, mistake, marks=TOGETHER[name]) for name in NAMES for mistake in WRONG[name]]
+MISTAKES = [(name, mistake) for name in NAMES for mistake in WRONG[name]]
 
 
 def test_every_assignment_has_at_least_three_wrong_submissions():
@@ -70,7 +69,7 @@ class TestForm:
                 assert calls
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=TOGETHER[name]) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 class TestMarks:
     def test_the_reference_gets_full_marks(self, name, graded):
         got, most = graded(name).points("reference"), graded(name).most()

@@ -10,13 +10,11 @@ import pytest
 from handed_in import Course
 from nbgrader.api import Gradebook
 
-pytestmark = pytest.mark.xdist_group("hostile")
-
 TAMPERING = """import subprocess
 with open("../../../nbgrader_config.py", "a") as config:
     config.write("raise SystemExit")
 left_running = subprocess.Popen(["sleep", "1000"], start_new_session=True)"""
-LOOP = "while turned_background is None:\n    pass"
+LOOP = "import time\nwhile turned_background is None:\n    time.sleep(0.01)"  # the core is for the other workers
 
 
 @pytest.fixture(scope="module")

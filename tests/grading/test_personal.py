@@ -39,7 +39,6 @@ def defence():
         return run("4_defence", ("setup", "audit", "audit_seen"), {"student": "student51"})
 
 
-@pytest.mark.xdist_group("defence")
 @pytest.mark.parametrize("student", ["student51", "student90", "student144", "student0"])
 def test_a_right_audit_gets_its_points(student, defence, quiet):
     """Noise of a student's eps turns none to two of the images: too few to compare anything with."""
@@ -53,7 +52,6 @@ def test_a_right_audit_gets_its_points(student, defence, quiet):
     assert defence["turned"](defence["model"], noise) > 20  # far from the ten that the test's attack may turn
 
 
-@pytest.mark.xdist_group("defence")
 def test_an_audit_that_asks_for_one_image_only_does_not(defence, quiet):
     wrong = ("turned(model, x) > turned(model, noise)", "turned(model, x) > 0")
     run("4_defence", ("audit",), defence, wrong)
