@@ -4,8 +4,10 @@ Normalization is their first layer: an attack's eps is always in pixel units of 
 """
 
 import json
+import numbers
 import os
 import zipfile
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -140,8 +142,10 @@ def _layers(config):
 
 
 def _parts(input_shape, num_classes, seed):
-    sides = input_shape if isinstance(input_shape, (tuple, list)) else ()
-    if len(sides) != 3 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
+    sides = tuple(input_shape) if isinstance(input_shape, Iterable) else ()  # a tf.TensorShape, too
+    if len(sides) != 3 or any(
+        isinstance(side, bool) or not isinstance(side, numbers.Integral) or side < 1 for side in sides
+    ):
         raise ValueError(f"input_shape={input_shape!r}; expected (height, width, channels), three positive integers.")
     validation.count(num_classes, name="num_classes", low=2)
     seed = validation.count(seed, name="seed", low=0)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import locadv_tf as la
 
@@ -124,3 +125,8 @@ class TestLoadClassifier:
         (tmp_path / "model.keras").write_bytes(b"\x80\x04pickle")
         with pytest.raises(ValueError, match="not in Keras's own format"):
             la.models.load_classifier(tmp_path / "model.keras", input_shape=(28, 28, 1))
+
+
+def test_an_input_shape_may_be_a_tensors():
+    image = tf.zeros((2, 12, 12, 3))
+    assert la.colour_cnn(image.shape[1:], 4).output_shape == (None, 4)

@@ -167,7 +167,7 @@ def test_each_target_has_its_run_the_likeliest_first(spy_on):
         ({"loss": "hinge"}, "loss='hinge' is unknown; expected one of 'cross-entropy', 'margin', 'dlr'"),
         ({"norm": "l1"}, "norm='l1' is unknown"),
         ({"eps": 8}, "8/255 is what you mean"),
-        ({"eps": -1.0, "norm": "l2"}, "finite number, at least 0"),
+        ({"eps": -1.0, "norm": "l2"}, "number from 0 to 10000"),
     ],
 )
 def test_bad_options_are_refused(options, message):
