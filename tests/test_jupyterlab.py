@@ -102,6 +102,8 @@ def browser(tmp_path_factory):
     ):  # fmt: skip
         options.add_argument(f"--{option}")
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    # Without a screen a page may never have the focus, and JupyterLab's `currentWidget` follows the focus.
+    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     try:
         yield driver
     finally:
