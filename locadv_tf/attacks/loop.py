@@ -55,7 +55,7 @@ class Search(NamedTuple):
 
     Attributes:
         x: float32 `(N, H, W, C)`: the present point.
-        k: float32 scalar or `(N,)`: steps taken. (GPUs add int32 numbers in the host's memory.)
+        k: float32 scalar or `(N,)`: steps taken that count. (GPUs add int32 numbers in the host's memory.)
         memory: what the method remembers: a tensor or a tuple of tensors with an entry per image, or ().
         best: the best `Point`.
         clipped: float32 `(N,)`: the share of allowed pixels that [0, 1] cut short, summed over the steps; () where
@@ -142,7 +142,8 @@ def take_step(method, task, s, seen, *, keep="best", stop="worst"):
     clipped = s.clipped
     if not isinstance(clipped, tuple):
         clipped += tf.where(counts, share_of(x != ball, task.allowed), 0.0)
-    return Search(x, s.k + 1, memory, best, clipped)
+    k = s.k + (tf.cast(counts, tf.float32) if stop == "fooled" else 1.0)
+    return Search(x, k, memory, best, clipped)
 
 
 def look(method, model, task, s):

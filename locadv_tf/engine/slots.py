@@ -2,7 +2,7 @@
 
 An image takes a free slot, makes its steps there and leaves it to the next one. The number of slots is the same at
 every step: GPUs choose their convolutions anew for each batch size, and XLA compiles anew. Only when no more images
-come do the slots of a CPU become fewer, by halves.
+come do the slots of a CPU become fewer. Between two looks of the host the steps are one loop on the device.
 """
 
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from locadv_tf.attacks.loop import Task
 from locadv_tf.engine.kept import kept_on
 
 ON_DEVICE = ("image", "label", "allowed", "eps")  # of a job, what its steps need
+AT_ONCE = 50  # steps on the device before the host has a look: it may have been interrupted
 ON_HOST = (*ON_DEVICE, "index", "natural_loss", "natural_correct", "steps", "evaluations", "queries", "run")
 
 
@@ -31,14 +32,15 @@ class Slots:
         size: how many slots.
 
     Attributes:
-        active: bool `(size,)`: which slots hold an image. fooled: which of them are done with, bool `(size,)`; none
-            with `stop="worst"`. k: int `(size,)`: the steps that count.
+        active: bool `(size,)`: which slots hold an image.
+        fooled, last: bool `(size,)`: which of them are done with, as they fool (none with `stop="worst"`) or have
+            taken their last step.
     """
 
     def __init__(self, compiled, attack, *, seed, first, stop, size):
         self.compiled, self.attack, self.seed, self.first, self.stop = compiled, attack, seed, first, stop
-        self.active, self.fooled, self.k = np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, np.int32)
-        self.state = self.host = None
+        self.active, self.fooled, self.last = np.zeros((3, size), bool)
+        self.size, self.state, self.host = size, None, None
 
     @property
     def free(self):
@@ -64,14 +66,13 @@ class Slots:
             self.state = self.compiled.enter(self.state, places, given)
             for name, values in self.host.items():
                 values[places] = jobs[name]
-        self.active[places], self.fooled[places], self.k[places] = True, False, 0
+        self.active[places] = True
 
-    def advance(self):
-        """One gradient (or query) and one step for every image."""
-        self.k += self.active & ~self.fooled
-        self.state = self.compiled.advance(*self.state)
-        if self.stop == "fooled":
-            self.fooled = self.active & self.state[1].best.fooled.numpy()
+    def advance(self, few):
+        """A gradient (or query) and a step for every image, until `few` of them fool or one has taken its last step."""
+        task, s = self.state
+        s, fooled, last = self.compiled.advance(task, s, self.active, np.full(1, few, np.float32))
+        self.state, self.fooled, self.last = (task, s), fooled.numpy(), last.numpy()
 
     def leave(self, leaves):
         """The jobs of these slots, each with its best point and its last one, `x`."""
@@ -79,22 +80,22 @@ class Slots:
         out = self.compiled.leave(self.state[1], where)
         jobs = tf.nest.map_structure(lambda part: part.numpy(), out) | {k: v[where] for k, v in self.host.items()}
         counter = "evaluations" if self.attack.uses_gradient else "queries"
-        jobs["steps"] = jobs["steps"] + self.k[where]
-        jobs[counter] = jobs[counter] + self.k[where] * self.attack.samples
-        self.active[where] = self.fooled[where] = False
+        taken = jobs.pop("k").astype(np.int64)
+        jobs["steps"] = jobs["steps"] + taken
+        jobs[counter] = jobs[counter] + taken * self.attack.samples
+        self.active[where] = self.fooled[where] = self.last[where] = False
         return jobs
 
     def shrink(self, more):
-        """Half as many slots, as often as the images and `more` that wait fit into them."""
-        size = len(self.active)
-        while size > 1 and self.active.sum() + more <= size // 2:
-            size //= 2
-        if size == len(self.active):
+        """As many slots as the images and `more` that wait need, to a sixteenth of those that there were at first."""
+        part = max(1, self.size // 16)
+        size = max(1, -(-(int(self.active.sum()) + more) // part)) * part
+        if size >= len(self.active):
             return
         rows = np.argsort(~self.active, kind="stable")[:size].astype(np.int32)
         self.state = self.compiled.take(self.state, rows)
         self.host = {name: values[rows] for name, values in self.host.items()}
-        self.active, self.fooled, self.k = self.active[rows], self.fooled[rows], self.k[rows]
+        self.active, self.fooled, self.last = self.active[rows], self.fooled[rows], self.last[rows]
 
 
 class CompiledModel(NamedTuple):
@@ -149,11 +150,24 @@ def compiled_attack(model, attack, shape, stop):
                 lambda old, new: tf.tensor_scatter_nd_update(old, places[:, None], new), state, started(given)
             )
 
-        def advance(task, s):
-            return task, loop.advance(structure, model, _asked(task), s, stop=stop)
+        def advance(task, s, active, few):
+            def done(s):
+                fooled = active & s.best.fooled & (stop == "fooled")
+                return fooled, active & ~fooled & (s.k >= task.steps)
+
+            def goes_on(s):
+                fooled, last = done(s)
+                enough = tf.reduce_sum(tf.cast(fooled, tf.float32)) >= few[0]
+                return ~enough & ~tf.reduce_any(last) & tf.reduce_any(active & ~fooled)
+
+            def step(s):
+                return (loop.advance(structure, model, _asked(task), s, stop=stop),)
+
+            (s,) = tf.while_loop(goes_on, step, (s,), maximum_iterations=AT_ONCE)
+            return s, *done(s)
 
         def leave(s, rows):
-            return _gather({"best": s.best, "clipped": s.clipped, "x": s.x}, rows)
+            return _gather({"best": s.best, "clipped": s.clipped, "x": s.x, "k": s.k}, rows)
 
         return CompiledAttack(*map(traced_once, (begin, enter, advance, leave, _gather)))
 

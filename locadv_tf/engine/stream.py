@@ -9,7 +9,7 @@ slot when it is fooled or has taken all its steps, and a waiting one takes its p
 
 Every image passes through the same points as in the plain loop: its random numbers follow from the seed and its index
 alone. So the verdicts are those of the plain loop, whatever the batch. The slots stay on the device from step to step;
-only who is fooled comes back.
+only who is done with comes back.
 """
 
 import dataclasses
@@ -183,7 +183,7 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
             compiled = compiled_attack(model, attack, shape, stop)
             slots = Slots(compiled, attack, seed=seed, first=first, stop=stop, size=size)
         if slots is not None and not (more or on_gpu()):
-            slots.shrink(_size(waiting) + _size(reached))
+            slots.shrink(_size(waiting) + (_size(reached) if attack.runs > 1 else 0))
         # Coming and going cost a few milliseconds, for one image as for many.
         few = max(1, batch_size // 16)
         if _size(waiting) and slots.free >= min(few, _size(waiting)):
@@ -193,10 +193,10 @@ def _run(model, arrivals, attack, seed, first, stop, batch_size):
 
         if on_the_way():
             if steps:
-                slots.advance()
-            last = slots.active & ~slots.fooled & (slots.k == steps)
-            if last.any() or slots.fooled.sum() >= few or (slots.fooled == slots.active).all():
-                jobs = slots.leave(slots.fooled | last)
+                slots.advance(few)
+            leaves = slots.fooled | slots.last if steps else slots.active
+            if (leaves & ~slots.fooled).any() or leaves.sum() >= few or (leaves == slots.active).all():
+                jobs = slots.leave(leaves)
                 if (done := jobs["best"].fooled & (stop == "fooled")).any():
                     yield _take(jobs, done)
                 reached = _join(reached, _take(jobs, ~done))

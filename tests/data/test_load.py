@@ -484,7 +484,7 @@ def test_masks_by_name_and_option():
 
 def test_random_masks_go_on_from_slice_to_slice(monkeypatch):
     x, y, *_ = sources.read_images("digits", "test[:3]")
-    x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
+    x, y = np.repeat(x[:, 8:20, 8:20], 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
     mine = background_masks("digits", "random", x, y, None, "threshold", 1, {})
     areas = la.masks.threshold(x / np.float32(255))
     np.testing.assert_array_equal(mine, la.masks.random(areas, seed=1))
@@ -492,7 +492,7 @@ def test_random_masks_go_on_from_slice_to_slice(monkeypatch):
 
 def test_within_goes_from_slice_to_slice():
     x, y, *_ = sources.read_images("digits", "test[:3]")
-    x, y = np.repeat(x, 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
+    x, y = np.repeat(x[:, 8:20, 8:20], 1500, axis=0), np.repeat(y, 1500)  # 4,500: more than one slice
     areas = la.masks.threshold(x / np.float32(255))
     within = np.roll(areas, 2, axis=2)  # of the same area, elsewhere
     mine = background_masks("digits", "random", x, y, None, "threshold", 1, {"within": within.tolist()})
