@@ -78,20 +78,20 @@ def check(
         >>> rows[1]["check"], rows[1]["outcome"]
         ('foreground untouched', 'pass')
     """
-    evidence = gather(
+    observations = gather(
         model, data, attack, region=region, eps=eps, surrogate=surrogate, seed=seed, batch_size=batch_size
     )
     logger, rows, weights = tf.get_logger(), [], model.get_weights()
     level = logger.level
     logger.setLevel("ERROR")  # TensorFlow warns about many traces; many attacks on one model need them
     try:
-        _ = evidence.attacked  # before any check: without it there is nothing to judge; its errors are raised
+        _ = observations.attacked  # before any check: without it there is nothing to judge; its errors are raised
         for name, judge in progress_bar("checks", CHECKS.items(), shown=progress, unit="check"):
             try:
-                outcome, reason, numbers = judge(evidence)
+                outcome, reason, numbers = judge(observations)
             except Exception as error:  # mostly the attack's: one broken check must not stop the others
                 outcome, reason, numbers = judged(False, _raised(error))
-            numbers = {"n": len(evidence)} | numbers
+            numbers = {"n": len(observations)} | numbers
             rows.append({"check": name, "outcome": outcome, "reason": reason, "numbers": numbers})
             model.set_weights(weights)  # the next check gets the original model
     finally:

@@ -49,7 +49,7 @@ class Comparison(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Evidence:
+class Observations:
     """A model, an attack and some images, and what was found out about them. Each result is computed once.
 
     Attributes:
@@ -189,7 +189,7 @@ class Evidence:
 
 
 def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
-    """The `Evidence` for the arguments of `verdicts.check`.
+    """The `Observations` for the arguments of `verdicts.check`.
 
     Raises:
         ValueError: for bad input.
@@ -217,7 +217,7 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
         validation.labels(label, image, num_classes=classes)
     mask = allowed(background, image, region).numpy()
     given = {"model": model, "attack": attack, "image": image, "label": label, "mask": mask, "surrogate": surrogate}
-    return Evidence(eps=float(eps), norm=norm, seed=seed, batch_size=batch_size, **given)
+    return Observations(eps=float(eps), norm=norm, seed=seed, batch_size=batch_size, **given)
 
 
 def compare(right, other_right):

@@ -1,4 +1,4 @@
-"""Checks of strength: would another attack do more? Each from the evidence to `(outcome, reason, numbers)`.
+"""Checks of strength: would another attack do more? Observations become `(outcome, reason, numbers)`.
 
 Two attacks are compared on the same images. The other attack counts as stronger if it fools more images, by more than
 2 % of all images and by more than two images (`observations.compare`). This is not a test of significance: each

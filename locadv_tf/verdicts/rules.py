@@ -1,4 +1,4 @@
-"""Checks of conduct: did attack and model keep to the rules? Each from the evidence to `(outcome, reason, numbers)`."""
+"""Checks of conduct: did attack and model keep to the rules? Observations become `(outcome, reason, numbers)`."""
 
 import numpy as np
 
