@@ -1,9 +1,9 @@
 """Can the number be trusted? The checks that an evaluation should pass before you believe its robust accuracy.
 
-Carlini et al. (2019, arXiv:1902.06705) and AutoAttack (Croce & Hein 2020, arXiv:2003.01690) ask for most of them;
-some are about the mask. Each check sees outputs only and does not need the truth. A failed check says that the
-*number* is wrong or means something else. It does not say that the model is bad. Passed checks are no proof either:
-an accuracy under attack is an upper bound.
+Carlini et al. (2019, arXiv:1902.06705) and AutoAttack (Croce & Hein 2020, arXiv:2003.01690) ask for most of them, and
+Pintor et al. (2022, arXiv:2106.09947) for two; some are about the mask. Each check sees only what is asked and what is
+answered, and does not need the truth. A failed check says that the *number* is wrong or means something else. It does
+not say that the model is bad. Passed checks are no proof either: an accuracy under attack is an upper bound.
 
 If the attack or the model raises an error in a check, the check fails, with the error as its reason. If the attack
 cannot run on the data at all, `check` raises the error.
@@ -32,6 +32,8 @@ CHECKS = {
         rivals.iterative_beats_single_step,
         rivals.gradient_beats_noise,
         rivals.more_steps_change_little,
+        rivals.loss_has_stopped_rising,
+        rivals.best_point_is_handed_in,
         rivals.white_box_beats_transfer,
         rivals.white_box_beats_black_box,
         rivals.stronger_ensemble_finds_hardly_more,
