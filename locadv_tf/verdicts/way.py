@@ -27,7 +27,7 @@ class Way:
     @contextlib.contextmanager
     def watched(self, model):
         """The model tells what it is asked, for as long as this lasts; it stays the same object."""
-        inner = model.call
+        own, inner = vars(model).get("call"), model.call
 
         def call(x, *args, **kwargs):
             answer = inner(x, *args, **kwargs)
@@ -42,6 +42,8 @@ class Way:
             yield
         finally:
             object.__delattr__(model, "call")
+            if own is not None:
+                object.__setattr__(model, "call", own)
 
     def see(self, x, logits):
         """Keeps whether a point fools."""

@@ -13,6 +13,7 @@ from hypothesis_profiles import examples
 
 import locadv_tf as la
 from locadv_tf import validation
+from locadv_tf.course import broken_attacks
 from locadv_tf.reports import metrics
 from locadv_tf.verdicts import checklist
 from locadv_tf.verdicts.pass_or_fail import compare
@@ -293,6 +294,19 @@ class TestEachCheckHasACulprit:
         given = {"model": natural_model, "data": few, "attack": la.PGD(eps=EPS)}
         (row,) = some_checks({name}, **{"eps": EPS} | given | culprits[name])
         assert row["outcome"] == "fail" and "the check raised" not in row["reason"], row["reason"]
+
+
+@pytest.mark.parametrize(("fault", "outcome"), [("sound", "pass"), ("steps", "fail"), ("sign", "fail")])
+def test_the_broken_attacks_of_the_course(fault, outcome, natural_model, few):
+    (letter,) = [letter for letter, answer in broken_attacks.answers(0).items() if answer == fault]
+    attack = broken_attacks.cases(0)[letter]
+
+    def with_budget(model, image, label, *, mask, seed):
+        return attack(model, image, label, mask, EPS)
+
+    names = {"loss has stopped rising", "best point is handed in"}
+    found = outcomes(some_checks(names, natural_model, few, with_budget, eps=EPS))
+    assert found == {"loss has stopped rising": outcome, "best point is handed in": "pass"}
 
 
 class TestRandomOnPurpose:
