@@ -11,6 +11,7 @@ import warnings
 import keras
 import nbclient.exceptions
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -218,6 +219,20 @@ def test_data_of_unknown_length_is_announced_after_a_minute():
         list(batches.batches(data, 2))
 
 
+@pytest.mark.parametrize("call", ["run_attack", "evaluate"])
+def test_a_generator_is_announced_with_its_count(call, monkeypatch):
+    monkeypatch.setattr(batches, "PATIENCE", 0)
+    signature = tuple(tf.TensorSpec(part.shape[1:], part.dtype) for part in (IMAGE, LABEL))
+    data = tf.data.Dataset.from_generator(lambda: zip(IMAGE, LABEL, strict=True), output_signature=signature)
+    with pytest.warns(UserWarning, match=r"^2 images came in the first 0 s from data of unknown length"):
+        if call == "run_attack":
+            found = la.run_attack(classifier(), data, PGD, region="full", batch_size=2)
+            assert len(found) == len(LABEL)
+        else:
+            rows = la.evaluate(classifier(), data, {"PGD": PGD}, regions=["full"], batch_size=2)
+            assert all(row["n"] == len(LABEL) for row in rows)
+
+
 @pytest.mark.parametrize("data", ["none", "filtered"])
 def test_training_on_nothing_is_refused(data):
     whole = tf.data.Dataset.from_tensor_slices(({"image": IMAGE, "mask": MASK}, LABEL))
@@ -321,3 +336,43 @@ def test_workers_end_with_their_parent(tmp_path, number):
             return
         time.sleep(0.1)
     pytest.fail("the worker goes on")
+
+
+def kernels_at_work(processes):
+    return sum("ipykernel_launcher" in " ".join(process.cmdline()) for process in processes if process.is_running())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_sweep_that_is_stopped_leaves_no_process(tmp_path, number):
+    """A real one, two workers with a kernel each; Ctrl-C goes to the whole group, as in a terminal."""
+    command = [sys.executable, "-m", "locadv", "sweep", "--datasets", "digits", "--seeds", "0", "1", "--workers", "2"]
+    command += ["--profile", "smoke", "--out", tmp_path / "sweep"]
+    with (
+        open(tmp_path / "stderr", "w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True) as sweep,
+    ):
+        offspring, end = [], time.monotonic() + 240
+        try:
+            while kernels_at_work(offspring) < 2 or len(list(tmp_path.glob("sweep/.*/report.ipynb"))) < 2:
+                assert sweep.poll() is None and time.monotonic() < end, (tmp_path / "stderr").read_text()
+                time.sleep(0.2)
+                offspring = psutil.Process(sweep.pid).children(recursive=True)
+            time.sleep(3)  # in the middle of a cell
+            offspring = psutil.Process(sweep.pid).children(recursive=True)
+            if number == signal.SIGINT:
+                os.killpg(sweep.pid, number)
+            else:
+                sweep.send_signal(number)
+            status = sweep.wait(60)
+            _, left = psutil.wait_procs(offspring, timeout=40)
+            assert not left
+        finally:
+            for process in psutil.wait_procs(offspring, timeout=0)[1]:
+                process.kill()
+            sweep.kill()
+    if number == signal.SIGKILL:
+        return
+    text = (tmp_path / "stderr").read_text()
+    assert status == 130 and "Traceback" not in text
+    assert text.rstrip().endswith("locadv: stopped; what is finished stays, and the same command continues.")

@@ -17,7 +17,8 @@ from locadv_tf.verdicts import checklist
 
 # The checks that must be among those which fail on each mistake of notebook 05: the ones that name its cause.
 CAUGHT_BY = {
-    "2 tiny steps": {"iterative beats single step", "more steps change little", "stronger ensemble finds hardly more"},
+    "1 own answers": {"best point is handed in"},
+    "2 tiny steps": {"iterative beats single step", "more steps change little", "loss has stopped rising"},
     "4 softmax": {"few gradients are zero", "white box beats transfer"},
     "5 rounding": {"few gradients are zero", "white box beats transfer", "planted image is found"},
     "6 coins": {"finite and deterministic"},

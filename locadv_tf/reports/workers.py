@@ -8,9 +8,12 @@ import signal
 import threading
 import time
 
+from tqdm import tqdm
+
 from locadv_tf.reports.sweep import ONE_AT_A_TIME
 
 PATIENCE = 15  # seconds for a worker to stop its kernel and to put the partial notebook in its place
+STOPPED = threading.Event()  # a worker that stops has no more to say
 
 
 @contextlib.contextmanager
@@ -32,7 +35,26 @@ def _follow(parent):
     """In a worker: Ctrl-C is the parent's affair; SIGTERM, or the parent's end, stops the cell and ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
+    tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a worker that is stopped would leave behind
+    _stand_before_stderr()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _stand_before_stderr():
+    """Passes on what this process and its kernels, who inherit its stderr, have to say, until it is stopped.
+
+    What connections say as they break would bury the parent's message.
+    """
+    stderr, (out, into) = os.dup(2), os.pipe()
+    os.dup2(into, 2)
+    os.close(into)
+
+    def pass_on():
+        while chunk := os.read(out, 2**16):
+            if not STOPPED.is_set():
+                os.write(stderr, chunk)
+
+    threading.Thread(target=pass_on, daemon=True).start()
 
 
 def _watch(parent):
@@ -43,8 +65,7 @@ def _watch(parent):
 
 def _stop(*_):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)  # what the kernel's connections say as they break would bury the parent's message
+    STOPPED.set()
     threading.Thread(target=_leave, daemon=True).start()
     raise KeyboardInterrupt
 

@@ -1,9 +1,9 @@
 """Can the number be trusted? The checks that an evaluation should pass before you believe its robust accuracy.
 
-Carlini et al. (2019, arXiv:1902.06705) and AutoAttack (Croce & Hein 2020, arXiv:2003.01690) ask for most of them;
-some are about the mask. Each check sees outputs only and does not need the truth. A failed check says that the
-*number* is wrong or means something else. It does not say that the model is bad. Passed checks are no proof either:
-an accuracy under attack is an upper bound.
+Carlini et al. (2019, arXiv:1902.06705) and AutoAttack (Croce & Hein 2020, arXiv:2003.01690) ask for most of them, and
+Pintor et al. (2022, arXiv:2106.09947) for two; some are about the mask. Each check sees only what is asked and what is
+answered, and does not need the truth. A failed check says that the *number* is wrong or means something else. It does
+not say that the model is bad. Passed checks are no proof either: an accuracy under attack is an upper bound.
 
 If the attack or the model raises an error in a check, the check fails, with the error as its reason. If the attack
 cannot run on the data at all, `check` raises the error.
@@ -32,6 +32,8 @@ CHECKS = {
         rivals.iterative_beats_single_step,
         rivals.gradient_beats_noise,
         rivals.more_steps_change_little,
+        rivals.loss_has_stopped_rising,
+        rivals.best_point_is_handed_in,
         rivals.white_box_beats_transfer,
         rivals.white_box_beats_black_box,
         rivals.stronger_ensemble_finds_hardly_more,
@@ -78,20 +80,20 @@ def check(
         >>> rows[1]["check"], rows[1]["outcome"]
         ('foreground untouched', 'pass')
     """
-    evidence = gather(
+    observations = gather(
         model, data, attack, region=region, eps=eps, surrogate=surrogate, seed=seed, batch_size=batch_size
     )
     logger, rows, weights = tf.get_logger(), [], model.get_weights()
     level = logger.level
     logger.setLevel("ERROR")  # TensorFlow warns about many traces; many attacks on one model need them
     try:
-        _ = evidence.attacked  # before any check: without it there is nothing to judge; its errors are raised
+        _ = observations.attacked  # before any check: without it there is nothing to judge; its errors are raised
         for name, judge in progress_bar("checks", CHECKS.items(), shown=progress, unit="check"):
             try:
-                outcome, reason, numbers = judge(evidence)
+                outcome, reason, numbers = judge(observations)
             except Exception as error:  # mostly the attack's: one broken check must not stop the others
                 outcome, reason, numbers = judged(False, _raised(error))
-            numbers = {"n": len(evidence)} | numbers
+            numbers = {"n": len(observations)} | numbers
             rows.append({"check": name, "outcome": outcome, "reason": reason, "numbers": numbers})
             model.set_weights(weights)  # the next check gets the original model
     finally:

@@ -6,14 +6,13 @@ need this. An attack is judged by its output, not by what it says about itself. 
 `uses_gradient`: the output does not show whether an attack follows the gradient.
 """
 
+import contextlib
 import dataclasses
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from statsmodels.stats.proportion import binom_test
 
 from locadv_tf import validation
 from locadv_tf.attacks import balls, losses
@@ -24,32 +23,31 @@ from locadv_tf.attacks.regions import allowed
 from locadv_tf.attacks.square import Square
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.engine.stream import run_attack
-from locadv_tf.verdicts.variants import knob, uses_gradient
+from locadv_tf.verdicts.pass_or_fail import equal
+from locadv_tf.verdicts.variants import knob, knobs, uses_gradient
+from locadv_tf.verdicts.way import Way, climb_on, is_right
 
-LEVEL = 0.01  # of the one-sided exact tests: the highest probability that a sound evaluation fails one by chance
-TOLERANCE, FEW = 0.02, 2  # a stronger attack must fool more images than this share and this number
 QUERIES = 200  # of the black-box attack: enough to notice hidden gradients
+MORE_STEPS = 10  # from where the attack ended
 
 
 class Attacked(NamedTuple):
-    """An attack's output: `image` (N, H, W, C); `clipped` (N,) or None; whether the attack changed the weights."""
+    """An attack's output.
+
+    Attributes:
+        image: float32 `(N, H, W, C)`; clipped: `(N,)`, or None where nobody counted.
+        passed: bool `(N,)`, whether the attack passed a point that fools, handed in or not; None where nobody saw.
+        weights_moved: whether the attack changed the model's weights.
+    """
 
     image: np.ndarray
     clipped: np.ndarray | None
+    passed: np.ndarray | None
     weights_moved: bool
 
 
-class Comparison(NamedTuple):
-    """Two attacks on the same images: how many images only one of them fools; whether the other one is stronger."""
-
-    only_attack: int
-    only_other: int
-    unseen: int  # how many more images the other one may fool without counting as stronger
-    beaten: bool
-
-
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Evidence:
+class Observations:
     """A model, an attack and some images, and what was found out about them. Each result is computed once.
 
     Attributes:
@@ -80,12 +78,16 @@ class Evidence:
         parts = _slices(images, batch_size or self.batch_size)
         return np.concatenate([self.model(part, training=False) for part in parts])
 
-    def right(self, images):
-        """Which images the model gets right, bool `(N,)`. Logits that are not finite are a wrong answer."""
-        return self._right(self.logits(images))
+    def right(self, images, first=None):
+        """Which images the model gets right, bool `(N,)`: in most of `samples` looks, of which one may be there."""
+        looks = [self.logits(images) if first is None else first]
+        looks += [self.logits(images) for _ in range(self.samples - 1)]
+        return 2 * np.sum([is_right(logits, self.label) for logits in looks], axis=0) > self.samples
 
-    def _right(self, logits):
-        return (np.argmax(logits, axis=-1) == self.label) & np.isfinite(logits).all(axis=-1)
+    @property
+    def samples(self):
+        """How many looks at the model the attack takes at a time: more than one for a nondeterministic model."""
+        return knob(self.attack, "samples") if "samples" in knobs(self.attack) else 1
 
     @functools.cached_property
     def natural_logits(self):
@@ -93,15 +95,24 @@ class Evidence:
 
     @functools.cached_property
     def natural_right(self):
-        return self._right(self.natural_logits)
+        return self.right(self.image, self.natural_logits)
+
+    @functools.cached_property
+    def deterministic(self):
+        """Whether the model gives the same logits for the same batch, up to rounding; not if they are not finite."""
+        return equal(self.natural_logits, self.logits(self.image))
 
     @functools.cached_property
     def attacked(self):
-        return self._attack(self.attack, self.model, self.mask, "fooled")
+        return self._attack(self.attack, self.model, self.mask, "fooled", watch=True)
+
+    @functools.cached_property
+    def attacked_logits(self):
+        return self.logits(self.attacked.image)
 
     @functools.cached_property
     def attacked_right(self):
-        return self.right(self.attacked.image)
+        return self.right(self.attacked.image, self.attacked_logits)
 
     def right_under(self, attack, *, mask=None):
         """Which images the model gets right under another attack, bool `(N,)`."""
@@ -133,21 +144,30 @@ class Evidence:
         attack = PGD(eps=self.eps, steps=20, norm=self.norm)
         return self.right(self._attack(attack, self.surrogate, self.mask, "worst").image)
 
-    def _attack(self, attack, model, mask, stop):
-        before, clipped = model.get_weights(), None
+    def _attack(self, attack, model, mask, stop, *, watch=False):
+        before, clipped, passed = model.get_weights(), None, None
         if not isinstance(attack, Attack):
             parts = zip(*(_slices(part, self.batch_size) for part in (self.image, self.label, mask)), strict=True)
-            image = np.concatenate([call(attack, model, *part, seed=self.seed) for part in parts])
+            found, ways = [], []
+            for part in parts:
+                ways.append(Way(*part, eps=self.eps, norm=self.norm))
+                with ways[-1].watched(model) if watch else contextlib.nullcontext():
+                    found.append(call(attack, model, *part, seed=self.seed))
+            image = np.concatenate(found)
+            if all(way.looks for way in ways):
+                passed = np.concatenate([way.fooled for way in ways])
         elif model is self.model and self.gradient is None and uses_gradient(attack):
             image = self.image  # no gradient: the attack has no direction
         else:
+            # A lucky look fools the attack itself: it would leave a nondeterministic model at the first one.
+            stop = stop if self.deterministic else "worst"
             settings = {"seed": self.seed, "batch_size": self.batch_size, "stop": stop}
             result = run_attack(model, (self.image, self.label, mask), attack, region=None, **settings)
-            image, clipped = result.images, result.clipped
+            image, clipped, passed = result.images, result.clipped, result.fooled
         moved = not all(map(np.array_equal, before, model.get_weights()))
         if moved:  # the next check gets the original model
             model.set_weights(before)
-        return Attacked(image, clipped, moved)
+        return Attacked(image, clipped, passed, moved)
 
     @functools.cached_property
     def gradient(self):
@@ -167,9 +187,32 @@ class Evidence:
         inside = np.where(self.mask, self.gradient, 0.0)
         return self.open & ~((inside != 0) & np.isfinite(inside)).any(axis=(1, 2, 3))
 
+    @functools.cached_property
+    def unfinished(self):
+        """How much of its climb each image had still before it; NaN where it was fooled or has no gradient.
+
+        The climb is the loss from the natural image to the highest one in `MORE_STEPS` steps from where the attack
+        ended; still before it: the share of the climb above that end. Float `(N,)`, in [0, 1].
+        """
+        shares = np.full(len(self), np.nan)
+        climbing = np.flatnonzero(self.open & self.attacked_right & ~self.blind)
+        for some in _slices(climbing, self.batch_size):
+            image, label, mask = self.image[some], self.label[some], self.mask[some]
+            settings = {"eps": self.eps, "norm": self.norm, "climb": self.climbed, "steps": MORE_STEPS}
+            end, best = climb_on(self.model, self.attacked.image[some], image, label, mask, **settings)
+            natural = tf.nn.sparse_softmax_cross_entropy_with_logits(label, self.natural_logits[some]).numpy()
+            climb = best - np.minimum(natural, end)
+            shares[some] = np.divide(best - end, climb, out=np.zeros_like(climb), where=climb > 0)
+        return shares
+
+    @property
+    def climbed(self):
+        """The loss that the attack climbs, as far as it is known."""
+        loss = getattr(self.attack, "loss", None)
+        return loss if loss in losses.LOSSES else "cross-entropy"
+
     def _gradient(self, model):
-        climb, found = getattr(self.attack, "loss", "cross-entropy"), []
-        climb = climb if climb in losses.LOSSES else "cross-entropy"
+        climb, found = self.climbed, []
         for image, label in zip(*(_slices(part, self.batch_size) for part in (self.image, self.label)), strict=True):
             label = tf.constant(label)
             _, gradient = losses.input_gradient(
@@ -189,7 +232,7 @@ class Evidence:
 
 
 def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
-    """The `Evidence` for the arguments of `verdicts.check`.
+    """The `Observations` for the arguments of `verdicts.check`.
 
     Raises:
         ValueError: for bad input.
@@ -217,37 +260,7 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
         validation.labels(label, image, num_classes=classes)
     mask = allowed(background, image, region).numpy()
     given = {"model": model, "attack": attack, "image": image, "label": label, "mask": mask, "surrogate": surrogate}
-    return Evidence(eps=float(eps), norm=norm, seed=seed, batch_size=batch_size, **given)
-
-
-def compare(right, other_right):
-    """Whether another attack is stronger: it fools more images, by more than `TOLERANCE` of all and more than `FEW`.
-
-    This is not a test of significance. A legal attack fools these images, so an accuracy that counts them as right is
-    too high. Other images cannot change that.
-
-    Args:
-        right, other_right: bool `(N,)`, which images the model gets right under the attack and under the other.
-
-    Example:
-        >>> compare(np.ones(100, bool), np.arange(100) >= 3)
-        Comparison(only_attack=0, only_other=3, unseen=2, beaten=True)
-        >>> compare(np.ones(100, bool), np.arange(100) >= 2).beaten
-        False
-    """
-    only_attack, only_other = int(np.sum(~right & other_right)), int(np.sum(right & ~other_right))
-    unseen = max(FEW, math.floor(TOLERANCE * len(right) + 1e-9))
-    return Comparison(only_attack, only_other, unseen, only_other - only_attack > unseen)
-
-
-def p_at_least(hits, n, share):
-    """The exact probability of at least `hits` hits in `n` trials, each with probability `share`.
-
-    Example:
-        >>> p_at_least(7, 7, 0.5)
-        0.0078125
-    """
-    return float(binom_test(hits, n, share, alternative="larger")) if n else 1.0
+    return Observations(eps=float(eps), norm=norm, seed=seed, batch_size=batch_size, **given)
 
 
 def call(attack, model, image, label, mask, *, seed):

@@ -1,7 +1,7 @@
-"""Checks of strength: would another attack do more? Each from the evidence to `(outcome, reason, numbers)`.
+"""Checks of strength: would another attack do more? Observations become `(outcome, reason, numbers)`.
 
 Two attacks are compared on the same images. The other attack counts as stronger if it fools more images, by more than
-2 % of all images and by more than two images (`observations.compare`). This is not a test of significance: each
+2 % of all images and by more than two images (`pass_or_fail.compare`). This is not a test of significance: each
 further image that a legal attack fools proves that the number is too high. The rule does not see smaller gaps: up to 2
 points with 100 images or more, 4 points with 50, 10 with 20. Equal attacks pass: the evaluation is not at fault if a
 model has 0 %, or 100 %, under both.
@@ -16,8 +16,8 @@ from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.autoattack import LocalizedAutoAttack
 from locadv_tf.attacks.pgd import FGSM, PGD
 from locadv_tf.engine.stream import run_attack
-from locadv_tf.verdicts.observations import LEVEL, QUERIES, call, compare, p_at_least
-from locadv_tf.verdicts.pass_or_fail import NO_KNOB, judged, percent, skipped
+from locadv_tf.verdicts.observations import MORE_STEPS, QUERIES, call
+from locadv_tf.verdicts.pass_or_fail import FEW, LEVEL, NO_KNOB, compare, judged, p_at_least, percent, skipped
 from locadv_tf.verdicts.planted_images import plant
 from locadv_tf.verdicts.variants import at_eps, knob, longer, uses_gradient
 
@@ -25,6 +25,11 @@ LONG_STEPS = 60  # of PGD, if the attack has no steps to multiply
 PLANTED = 16  # how many images get a planted adversarial image
 ZERO_SHARE = 0.02  # at most this share of the images may have no gradient
 FOUND_SHARE = 0.95  # at least this share of the planted images must be found
+# An image's climb is unfinished if ten more steps add more than this share of it. The program of Pintor et al. asks for
+# 5 % in the last ten steps, image by image. A sound PGD-10 leaves up to 14 % (median; digits, validation images), too
+# short ones 46 % and more.
+UNFINISHED = 0.25
+_NOTHING_OPEN = "no image is right and has pixels that the attack may change"
 _LINF_ONLY = "the {} supports only the L-infinity norm"
 
 
@@ -33,7 +38,11 @@ def accuracy_falls_with_eps(e):
     if at_eps(e.attack, e.eps) is None:
         return skipped(NO_KNOB.format("eps"))
     factors = [factor for factor in (0.5, 1.0, 2.0) if factor * e.eps <= balls.LARGEST[e.norm]]
-    right = [e.right_under(at_eps(e.attack, factor * e.eps)) for factor in factors]
+    own = knob(e.attack, "eps") == e.eps
+    right = [
+        e.attacked_right if own and factor == 1.0 else e.right_under(at_eps(e.attack, factor * e.eps))
+        for factor in factors
+    ]
     rises = [compare(larger, smaller).beaten for smaller, larger in itertools.pairwise(right)]
     accuracies = [float(part.mean()) for part in right]
     text = ", ".join(f"{100 * accuracy:.1f} %" for accuracy in accuracies)
@@ -81,6 +90,43 @@ def more_steps_change_little(e):
     return _stands(e, name, e.right_under(stronger or PGD(eps=e.eps, steps=LONG_STEPS, restarts=2, norm=e.norm)))
 
 
+def loss_has_stopped_rising(e):
+    """Ten more steps from where the attack ended add little; else it was stopped on its way up.
+
+    *Incomplete optimization* of Pintor et al. (2022, arXiv:2106.09947). It needs no other setting of the attack, and
+    sees that steps are too few or too small before another image is fooled. Half of the images may still climb.
+    """
+    if uses_gradient(e.attack) is False:
+        return skipped("the attack uses no gradient")
+    if not e.deterministic:
+        return skipped("the model is nondeterministic: its loss at a point changes from look to look")
+    if not e.open.any():
+        return skipped(_NOTHING_OPEN)
+    if not (e.open & e.attacked_right).any():
+        return judged(True, "no image that the attack may change is still right", rising=0, of=0)
+    left = e.unfinished[~np.isnan(e.unfinished)]
+    if not len(left):
+        return skipped("no image that is still right has a gradient")
+    rising = int(np.sum(left > UNFINISHED))
+    reason = f"{MORE_STEPS} more steps add over {100 * UNFINISHED:g} % of the climb to {rising} of {len(left)} images "
+    reason += f"that are still right (median {100 * np.median(left):.0f} %)"
+    passed = rising <= max(FEW, len(left) / 2)
+    return judged(passed, reason, rising=rising, of=len(left), median=float(np.median(left)))
+
+
+def best_point_is_handed_in(e):
+    """No point on the attack's way fools the model where the one that it hands in does not.
+
+    *Silent success* of Pintor et al. (2022, arXiv:2106.09947). It happens if the attack returns its last point, and
+    often if it climbs the wrong loss.
+    """
+    if not e.deterministic:
+        return skipped("the model is nondeterministic: a point that fooled it may not do so again")
+    if e.attacked.passed is None:
+        return skipped("the points on the attack's way were not seen: it asks in a graph, or about other images")
+    return _stands(e, "the best points on its way", e.attacked_right & ~e.attacked.passed)
+
+
 def white_box_beats_transfer(e):
     """Images made for another model fool no more often than images made for the model itself."""
     if e.surrogate is None:
@@ -116,7 +162,7 @@ def few_gradients_are_zero(e):
     if uses_gradient(e.attack) is False:
         return skipped("the attack uses no gradient")
     if not e.open.any():
-        return skipped("no image is right and has pixels that the attack may change")
+        return skipped(_NOTHING_OPEN)
     reason, numbers = _blindness(e)
     if numbers["share"] > ZERO_SHARE and uses_gradient(e.attack) is None:
         return _by_consequences(e, reason, **numbers)
@@ -125,6 +171,8 @@ def few_gradients_are_zero(e):
 
 def planted_image_is_found(e):
     """Where an adversarial image certainly exists, the attack finds one (`planted_images.plant`)."""
+    if not e.deterministic:
+        return skipped("the model is nondeterministic: what is planted in one look is gone in the next")
     some = e.mask.any(axis=(1, 2, 3)).nonzero()[0][:PLANTED]
     if not len(some):
         return skipped("all masks are empty: no image can be planted")

@@ -1,11 +1,12 @@
-"""Checks of conduct: did attack and model keep to the rules? Each from the evidence to `(outcome, reason, numbers)`."""
+"""Checks of conduct: did attack and model keep to the rules? Observations become `(outcome, reason, numbers)`."""
 
 import numpy as np
 
 from locadv_tf.evaluation.intervals import share_interval, with_interval
 from locadv_tf.units import eps_255
-from locadv_tf.verdicts.pass_or_fail import NO_KNOB, judged, percent, skipped
+from locadv_tf.verdicts.pass_or_fail import NO_KNOB, compare, equal, judged, percent, skipped
 from locadv_tf.verdicts.variants import at_eps
+from locadv_tf.verdicts.way import sizes, within_budget
 
 EMPTY_SHARE, CLIPPED_SHARE = 0.02, 0.95  # largest share of images with an empty mask; of clipped steps
 
@@ -46,10 +47,9 @@ def attack_has_somewhere_to_act(e):
 def budget_and_range_kept(e):
     """No image changes by more than eps, and all values stay in [0, 1]."""
     change, low, high = e.attacked.image - e.image, float(e.attacked.image.min()), float(e.attacked.image.max())
-    sizes = np.abs(change).max(axis=(1, 2, 3)) if e.norm == "linf" else np.sqrt((change**2).sum(axis=(1, 2, 3)))
-    largest = float(sizes.max())
+    largest = float(sizes(change, e.norm).max())
     texts = [eps_255(size) if e.norm == "linf" else f"{size:.4g} (L2)" for size in (largest, e.eps)]
-    kept = largest <= e.eps * (1 + 1e-5) + 1e-6 and low >= 0 and high <= 1  # written so that NaN fails
+    kept = within_budget(largest, e.eps) and low >= 0 and high <= 1  # written so that NaN fails
     reason = f"largest change {texts[0]}, allowed {texts[1]}; values from {low:.3g} to {high:.3g}"
     return judged(kept, reason, largest_change=largest, eps=e.eps, low=low, high=high)
 
@@ -61,22 +61,36 @@ def weights_untouched(e):
 
 
 def finite_and_deterministic(e):
-    """The model gives finite logits, and the same ones twice."""
-    both = np.concatenate([e.image, e.attacked.image])
-    first, again = e.logits(both), e.logits(both)
-    return _same(first, again, "asked twice")
+    """The model gives finite logits, and the same ones twice.
+
+    One that is random on purpose does not. The number holds if each look is the mean of several, for the attack, too
+    (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and new looks give the same accuracy.
+    """
+    first = np.concatenate([e.natural_logits, e.attacked_logits])
+    outcome, reason, numbers = _same(first, e.logits(np.concatenate([e.image, e.attacked.image])), "asked twice")
+    if outcome == "pass" or not numbers["finite"]:
+        return outcome, reason, numbers
+    if e.samples == 1:
+        reason += "; if the model is random on purpose, take the mean of several looks: la.PGD(..., samples=10)"
+        return judged(False, reason, **numbers)
+    again = e.right(e.attacked.image)
+    found, back = compare(e.attacked_right, again), compare(again, e.attacked_right)
+    reason += f"; by {e.samples} looks each the accuracy is {percent(e.attacked_right.sum(), e)}"
+    reason += f", by {e.samples} new ones {percent(again.sum(), e)}"
+    reason += " (take more samples)" if found.beaten or back.beaten else ""
+    numbers |= {"samples": e.samples, "accuracy": float(e.attacked_right.mean()), "again": float(again.mean())}
+    return judged(not (found.beaten or back.beaten), reason, **numbers)
 
 
 def answer_depends_on_image_alone(e):
     """An image's logits do not depend on the other images in its batch (with batch statistics they do)."""
-    first, again = e.natural_logits, e.logits(e.image)
-    if not _equal(first, again):
+    if not e.deterministic:
         return skipped("the model gives different logits for the same batch")
     whole = min(e.batch_size, len(e))
     batch_size = max(1, whole // 3)
     if batch_size == whole:
         return skipped("a batch holds one image: there are no other images")
-    return _same(first, e.logits(e.image[::-1], batch_size=batch_size)[::-1], "in another batch")
+    return _same(e.natural_logits, e.logits(e.image[::-1], batch_size=batch_size)[::-1], "in another batch")
 
 
 def eps_zero_is_natural(e):
@@ -86,7 +100,8 @@ def eps_zero_is_natural(e):
     image = e.output(attack)
     largest, differ = float(np.abs(image - e.image).max()), int(np.sum(e.right(image) != e.natural_right))
     reason = f"largest change {eps_255(largest)}, {differ} of {len(e)} verdicts differ from the natural ones"
-    return judged(largest <= 1e-6 and not differ, reason, largest_change=largest, differ=differ)
+    same = not differ or not e.deterministic  # else the model changes its mind by itself
+    return judged(largest <= 1e-6 and same, reason, largest_change=largest, differ=differ)
 
 
 def few_steps_are_clipped(e):
@@ -99,16 +114,12 @@ def few_steps_are_clipped(e):
     return judged(share <= CLIPPED_SHARE, reason, share=share)
 
 
-def _equal(first, again):
-    """Equal up to rounding, and finite."""
-    return bool(np.abs(first - again).max() <= 1e-4 * np.abs(first).max() < np.inf)
-
-
 def _same(first, again, when):
     finite = bool(np.isfinite(first).all() and np.isfinite(again).all())
-    largest, scale = float(np.abs(first - again).max()), float(np.abs(first).max())
+    with np.errstate(invalid="ignore"):  # inf − inf
+        largest, scale = float(np.abs(first - again).max()), float(np.abs(first).max())
     differ = int(np.sum(np.argmax(first, axis=-1) != np.argmax(again, axis=-1)))
     reason = f"{when}, logits differ by at most {largest:.2g} (largest: {scale:.3g}), {differ} of {len(first)} classes"
     reason += "" if finite else "; not all are finite"
     numbers = {"finite": finite, "largest": largest, "scale": scale, "differ": differ}
-    return judged(_equal(first, again), reason, **numbers)
+    return judged(equal(first, again), reason, **numbers)

@@ -5,6 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis_profiles import examples
+from once import once
+
+N = examples(150, quick=60)  # images to attack, 16 at a time
+BATCHES = examples(4, quick=2)  # to train on
 
 # Logical devices must be made before TensorFlow starts: a process of its own, for both tests.
 START = """
@@ -20,7 +25,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 """
 
 TRAIN = """
-data = la.load_data("digits", "train[:256]").batch(64)
+data = la.load_data("digits", f"train[:{64 * BATCHES}]").batch(64)
 attack = la.PGD(eps=0.1, steps=3, random_start=False, keep="last")
 
 
@@ -43,7 +48,7 @@ print(json.dumps({"apart": apart, "histories": [one[1], two[1]], "steps": [one[2
 
 # A model with mirrored weights, attacked on one device and on two.
 ATTACK = """
-data = la.load_data("digits", "test[:150]")
+data = la.load_data("digits", f"test[:{N}]")
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     model = la.small_cnn(input_shape=(28, 28, 1), num_classes=10)
 attack, used, run = la.PGD(eps=0.1, steps=4, restarts=2), set(), stream._run
@@ -73,9 +78,10 @@ for names in ([None], ["CPU:0", "CPU:1"], ["CPU:0", "CPU:1"]):
         }
     )
 image, label, mask = la.to_arrays(data)
-image[140] = 7
+image[N - 10] = 7
+broken = tf.data.Dataset.from_tensor_slices(({"image": image, "mask": mask}, label))
 try:
-    la.run_attack(model, tf.data.Dataset.from_tensor_slices(({"image": image, "mask": mask}, label)), attack)
+    la.run_attack(model, broken, attack, batch_size=16)
 except ValueError as error:
     told["error"] = [str(error), len(error.partial)]
 print(json.dumps(told))
@@ -83,11 +89,16 @@ print(json.dumps(told))
 
 
 @pytest.fixture(scope="module")
-def told():
+def told(shared_dir):
     """What the two scripts print last."""
-    script = START + ATTACK + TRAIN
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
+
+    def run(folder):
+        script = f"{START}\nN, BATCHES = {N}, {BATCHES}\n{ATTACK}{TRAIN}"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        (folder / "told").write_text(done.stdout)
+
+    text = (once(shared_dir / "distribution", run) / "told").read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"')]
     return dict(zip(("attack", "train"), lines, strict=True))
 
 
@@ -98,17 +109,17 @@ def test_two_devices_attack_like_one(told):
     assert two == again  # repeated bit for bit
     for name in ("index", "fooled", "evaluations", "accuracy"):
         assert one[name] == two[name], name
-    assert one["evaluations"] == 150 * 4 * 2
+    assert one["evaluations"] == N * 4 * 2
     for name in ("loss", "images"):
         assert all(abs(a - b) < 1e-2 for a, b in zip(one[name], two[name], strict=True)), name
     message, finished = told["error"]
-    assert "image has values from 0 to 7" in message and finished <= 140
+    assert "image has values from 0 to 7" in message and finished <= N - 10
 
 
 def test_two_devices_train_like_one(told):
     told = told["train"]
     assert told["apart"] < 2e-5
-    assert told["steps"] == [8, 8]
+    assert told["steps"] == [2 * BATCHES] * 2
     one, two = told["histories"]
     assert one.keys() == two.keys() and "val_adversarial_accuracy" in one
     for name, values in one.items():

@@ -8,6 +8,7 @@ import pytest
 import locadv_tf as la
 from locadv_tf.reports import experiment as module
 from locadv_tf.reports import notebooks, schema
+from locadv_tf.verdicts import checklist
 
 TINY = {
     "trainings": ["random mask", "LAT"], "train_limit": 64, "test_limit": 10, "epochs": 1, "eps_multiples": [0.5],
@@ -38,7 +39,11 @@ def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeyp
 
 @pytest.fixture(scope="module")
 def run():
-    return la.experiment(TINY, progress=False)
+    """Of the checks a few: all of them run in the smallest report of test_notebooks.py."""
+    some = dict(list(checklist.CHECKS.items())[:4])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checklist, "CHECKS", some)
+        return la.experiment(TINY, progress=False)
 
 
 def test_parameters_are_whole_and_the_defaults_stay_as_they_were(run):

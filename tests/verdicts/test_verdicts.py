@@ -13,9 +13,10 @@ from hypothesis_profiles import examples
 
 import locadv_tf as la
 from locadv_tf import validation
+from locadv_tf.course import broken_attacks
 from locadv_tf.reports import metrics
 from locadv_tf.verdicts import checklist
-from locadv_tf.verdicts.observations import compare
+from locadv_tf.verdicts.pass_or_fail import compare
 from locadv_tf.verdicts.planted_images import plant
 from locadv_tf.verdicts.variants import at_eps, longer, uses_gradient
 
@@ -31,6 +32,18 @@ def sample(digits_test):
 @pytest.fixture(scope="module")
 def few(sample):
     return tuple(part[:50] for part in sample)
+
+
+@pytest.fixture(scope="module")
+def rounded(natural_model):
+    """A model without a gradient; one for all tests, so that what is compiled for it is compiled once."""
+    return keras.Sequential([keras.Input((28, 28, 1)), Round(), natural_model])
+
+
+@pytest.fixture(scope="module")
+def noisy(natural_model):
+    """A nondeterministic model."""
+    return keras.Sequential([keras.Input((28, 28, 1)), AddNoise(), natural_model])
 
 
 def bare(
@@ -110,19 +123,21 @@ class TestASoundEvaluationPasses:
         [
             ("natural_model", la.PGD(eps=EPS, steps=20), "background", set()),
             (
-                "natural_model",
-                la.PGD(eps=1.0, steps=20, norm="l2"),
+                "lat_model",
+                la.PGD(eps=0.5, steps=20, norm="l2"),
                 "full",
                 {"white box beats black box", ENSEMBLE},
             ),
-            ("lat_model", la.LocalizedAutoAttack(eps=EPS, budget="fast"), "background", {ENSEMBLE}),
+            # On the natural model: what the ensemble compiles is there from the first case.
+            ("natural_model", la.LocalizedAutoAttack(eps=EPS, budget="fast"), "background", {ENSEMBLE}),
             ("natural_model", sound, "full", {"few steps are clipped"}),
         ],
     )
     def test_every_check_that_applies(self, name, attack, region, skipped, sample, request):
         other = {"natural_model": "lat_model", "lat_model": "natural_model"}[name]
         model, surrogate = map(request.getfixturevalue, (name, other))
-        rows = checklist.check(model, sample, attack, region=region, surrogate=surrogate)
+        n = examples(100, quick=24)
+        rows = checklist.check(model, tuple(part[:n] for part in sample), attack, region=region, surrogate=surrogate)
         # PGD may lose to the ensemble by an image too many: that hangs on the last bit of the trained weights.
         assert failed(rows) <= ({ENSEMBLE} if isinstance(attack, la.PGD) else set()), checklist.headline(rows)
         skipped = skipped | ({"foreground untouched"} if region == "full" else set())
@@ -130,7 +145,7 @@ class TestASoundEvaluationPasses:
         words = "Do not trust this number" if failed(rows) else "No check speaks against this number"
         assert checklist.headline(rows).startswith(words)
         assert [row["check"] for row in rows] == list(checklist.CHECKS)
-        assert all(row["numbers"]["n"] == len(sample[0]) and row["reason"] for row in rows)
+        assert all(row["numbers"]["n"] == n and row["reason"] for row in rows)
         json.dumps(metrics._plain(rows), allow_nan=False)
 
 
@@ -164,19 +179,17 @@ class TestEachOfEightBrokenOnesIsCaught:
         self.check(model, few, sound, {"answer depends on image alone"}, region="full")
 
     @pytest.mark.parametrize("attack", [sound, la.PGD(eps=EPS, steps=STEPS)], ids=["another's", "the kit's"])
-    def test_shattered_gradients(self, attack, natural_model, few):
-        model = keras.Sequential([keras.Input((28, 28, 1)), Round(), natural_model])
+    def test_shattered_gradients(self, attack, rounded, natural_model, few):
         caught_by = {"few gradients are zero", "white box beats transfer", "planted image is found"}
-        self.check(model, few, attack, caught_by, region="full", surrogate=natural_model)
+        self.check(rounded, few, attack, caught_by, region="full", surrogate=natural_model)
 
     def test_saturated_softmax(self, natural_model, few):
         model = keras.Sequential([keras.Input((28, 28, 1)), natural_model, Saturated()])
         caught_by = {"few gradients are zero", "white box beats transfer"}
         self.check(model, few, la.PGD(eps=EPS, steps=STEPS), caught_by, region="full", surrogate=natural_model)
 
-    def test_coins(self, natural_model, few):
-        model = keras.Sequential([keras.Input((28, 28, 1)), AddNoise(), natural_model])
-        self.check(model, few, la.PGD(eps=EPS, steps=STEPS), {"finite and deterministic"})
+    def test_coins(self, noisy, few):
+        self.check(noisy, few, la.PGD(eps=EPS, steps=STEPS), {"finite and deterministic"})
 
     def test_label_leak(self, natural_model, digits_train, few):
         """A model that has learnt to read the label from the images of one fixed single-step attack."""
@@ -208,7 +221,7 @@ class TestEachCheckHasACulprit:
     """The smallest mistake that a check is there for: none of them could say "pass" to everything."""
 
     @pytest.fixture
-    def culprits(self, natural_model, lat_model, few):
+    def culprits(self, natural_model, noisy, lat_model, few):
         """Of each check, by name: what differs from a sound evaluation."""
         image, label, mask = few
 
@@ -240,6 +253,11 @@ class TestEachCheckHasACulprit:
         def stale(model, image, label, *, mask, seed):
             return la.FGSM(eps=EPS)(lat_model, image, label, mask=mask)
 
+        def last_point(model, image, label, *, mask, seed):
+            """The last of its points is the image itself."""
+            bare(model, image, label, mask=mask, seed=seed)
+            return image
+
         downhill = stacked(keras.layers.Flatten(), keras.layers.Dense(2))
         downhill.set_weights([np.tile(np.float32([[-1, 1]]), (784, 1)), np.float32([0, 2])])
         one_way = {"model": downhill, "data": (np.zeros_like(image), np.ones_like(label), np.ones_like(mask))}
@@ -250,7 +268,7 @@ class TestEachCheckHasACulprit:
             "attack has somewhere to act": {"data": (image, label, mask * (np.arange(50) > 1)[:, None, None, None])},
             "budget and range kept": {"attack": far},
             "weights untouched": {"attack": meddler},
-            "finite and deterministic": {"model": stacked(AddNoise(), natural_model)},
+            "finite and deterministic": {"model": noisy},
             "answer depends on image alone": {"model": stacked(BatchStatistics(), natural_model)},
             "eps zero is natural": {"attack": functools.partial(never_small, eps=EPS)},
             "accuracy falls with eps": {"attack": functools.partial(gives_up, eps=EPS)},
@@ -258,6 +276,8 @@ class TestEachCheckHasACulprit:
             "iterative beats single step": {"attack": timid},
             "gradient beats noise": {"attack": idle, "eps": 0.4, "region": "full"},
             "more steps change little": {"attack": la.PGD(eps=EPS, steps=3, step_size=0.02)},
+            "loss has stopped rising": {"attack": timid},
+            "best point is handed in": {"attack": last_point, "region": "full"},
             "white box beats transfer": {"attack": idle, "surrogate": natural_model},
             "white box beats black box": {"attack": idle, "region": "full"},
             ENSEMBLE: {"attack": la.FGSM(eps=EPS), "region": "full"},
@@ -276,14 +296,48 @@ class TestEachCheckHasACulprit:
         assert row["outcome"] == "fail" and "the check raised" not in row["reason"], row["reason"]
 
 
+@pytest.mark.parametrize(("fault", "outcome"), [("sound", "pass"), ("steps", "fail"), ("sign", "fail")])
+def test_the_broken_attacks_of_the_course(fault, outcome, natural_model, few):
+    (letter,) = [letter for letter, answer in broken_attacks.answers(0).items() if answer == fault]
+    attack = broken_attacks.cases(0)[letter]
+
+    def with_budget(model, image, label, *, mask, seed):
+        return attack(model, image, label, mask, EPS)
+
+    names = {"loss has stopped rising", "best point is handed in"}
+    found = outcomes(some_checks(names, natural_model, few, with_budget, eps=EPS))
+    assert found == {"loss has stopped rising": outcome, "best point is handed in": "pass"}
+
+
+class TestRandomOnPurpose:
+    """A nondeterministic model: the check says what to do, and with that nothing speaks against a sound number."""
+
+    def test_it_is_told_to_take_the_mean(self, noisy, few):
+        (row,) = some_checks({"finite and deterministic"}, noisy, few, la.PGD(eps=EPS, steps=STEPS))
+        assert row["outcome"] == "fail" and "take the mean of several looks: la.PGD(..., samples=10)" in row["reason"]
+
+    def test_with_it_the_number_holds(self, noisy, few):
+        tf.random.set_seed(0)
+        names = {ACCURACY, "finite and deterministic", "eps zero is natural", "gradient beats noise"}
+        skipped = {"planted image is found", "loss has stopped rising", "best point is handed in"}
+        rows = some_checks(names | skipped, noisy, few, la.PGD(eps=EPS, steps=STEPS, samples=10))
+        found = outcomes(rows)
+        assert {found[name] for name in names} == {"pass"}, checklist.headline(rows)
+        assert {found[name] for name in skipped} == {"does not apply"}
+        (row,) = [row for row in rows if row["check"] == "finite and deterministic"]
+        assert "by 10 looks each the accuracy is" in row["reason"]
+        assert abs(row["numbers"]["again"] - row["numbers"]["accuracy"]) <= 0.041
+
+    def test_what_is_not_finite_is_no_noise(self, natural_model, few):
+        overflown = keras.Sequential([keras.Input((28, 28, 1)), natural_model, keras.layers.Rescaling(1e38)])
+        (row,) = some_checks({"finite and deterministic"}, overflown, few, idle, eps=EPS)
+        assert row["outcome"] == "fail" and row["reason"].endswith("not all are finite")
+
+
 class TestWithoutAGradient:
     """Whether a callable follows the gradient is not known: where there is none, it is judged by what it finds."""
 
     NAMES = frozenset({"few gradients are zero", "planted image is found", ENSEMBLE, "white box beats transfer"})
-
-    @pytest.fixture
-    def rounded(self, natural_model):
-        return keras.Sequential([keras.Input((28, 28, 1)), Round(), natural_model])
 
     def test_one_that_finds_its_way_around_is_not_blamed(self, rounded, natural_model, few):
         attack = functools.partial(straight_through, surrogate=natural_model)
@@ -473,18 +527,19 @@ def planted_found(attack, model, image, mask):
 class TestPlanted:
     @pytest.mark.parametrize(("norm", "eps"), [("linf", EPS), ("l2", 1.0)])
     def test_there_is_something_to_find(self, norm, eps, natural_model, sample):
-        image, _, background = (part[:12] for part in sample)
+        n = examples(12, quick=6)
+        image, _, background = (part[:n] for part in sample)
         mask = background.astype(bool)
         model, which, points = plant(natural_model, image, mask, eps=eps, norm=norm, seed=0)
         assert which.all()
-        assert [class_of(model.of(place), points[place]) for place in range(12)] == [1] * 12
-        assert [class_of(model.of(place), image[place]) for place in range(12)] == [0] * 12
+        assert [class_of(model.of(place), points[place]) for place in range(n)] == [1] * n
+        assert [class_of(model.of(place), image[place]) for place in range(n)] == [0] * n
         validation.images(points)
         assert not ((points != image) & ~mask).any()
         size = (
             np.abs(points - image).max()
             if norm == "linf"
-            else np.linalg.norm((points - image).reshape(12, -1), axis=1).max()
+            else np.linalg.norm((points - image).reshape(n, -1), axis=1).max()
         )
         assert size <= eps + 1e-5
         noise = planted_found(la.RandomNoise(eps=EPS), model, image, mask)
