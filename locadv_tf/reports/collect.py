@@ -43,6 +43,10 @@ def collect(folder):
         broken += [(where, model) for model in sorted(diverged)]
         rows += [row | where | {"diverged": row["model"] in diverged} for row in found]
         differences += [difference | where for difference in claims.differences(found)]
+    for where, found in _by_seed(runs, by, "headline", ("model", "attack")):  # its PGD is in the rows, on more images
+        lost = {model for there, model in broken if there == where}
+        strongest = {row["model"]: row for row in reversed(found)}
+        rows += [row | where | {"diverged": row["model"] in lost} for row in strongest.values()]
     results = over_seeds(rows, [*by, "model", "attack", "region"], ("accuracy", "loss", "asr"))
     counted = {}
     for row in rows:
@@ -72,7 +76,7 @@ def _by_seed(runs, by, name, key):
     for run in runs:
         parameters = run["parameters"] | {"eps": run["results"]["eps"]}  # the data set's own where none was asked for
         where = {name: _plain(parameters.get(name)) for name in [*by, "seed"]}
-        rows = {tuple(row[part] for part in key): row for row in run["results"][name]}
+        rows = {tuple(row[part] for part in key): row for row in run["results"].get(name, ())}
         found.setdefault(tuple(where.items()), {}).update(rows)
     return [(dict(where), list(rows.values())) for where, rows in found.items()]
 

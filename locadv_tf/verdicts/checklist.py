@@ -12,6 +12,7 @@ cannot run on the data at all, `check` raises the error.
 import tensorflow as tf
 
 from locadv_tf.engine.progress import progress_bar
+from locadv_tf.startup import full_float32
 from locadv_tf.verdicts import rivals, rules
 from locadv_tf.verdicts.observations import gather
 from locadv_tf.verdicts.pass_or_fail import judged
@@ -81,6 +82,11 @@ def check(
     evidence = gather(
         model, data, attack, region=region, eps=eps, surrogate=surrogate, seed=seed, batch_size=batch_size
     )
+    with full_float32():  # the checks hold answers against each other that must differ by rounding alone
+        return _judge(evidence, model, progress)
+
+
+def _judge(evidence, model, progress):
     logger, rows, weights = tf.get_logger(), [], model.get_weights()
     level = logger.level
     logger.setLevel("ERROR")  # TensorFlow warns about many traces; many attacks on one model need them
