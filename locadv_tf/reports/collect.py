@@ -176,8 +176,8 @@ def _write_tables(folder, frames, *, headlines, diverged, runs):
         "(Student's t) over seeds. The number of seeds in a row is the number behind its figures, unless a figure says "
         "otherwise. Fewer than three paired seeds decide nothing, nor do seeds that are all equal.</p>"
         f"<h2>Claims</h2><p>{_RULES}</p>{shown['claims']}"
-        "<h2>Results</h2><p>The rows of LocalizedAutoAttack are those of the reports' headlines, on fewer test images than "
-        f"the other rows.</p>{shown['collected']}"
+        "<h2>Results</h2><p>The rows of LocalizedAutoAttack are those of the reports' headlines, on fewer test images "
+        f"than the other rows.</p>{shown['collected']}"
     )
     if "reliance" in shown:
         body += (

@@ -43,6 +43,7 @@ CHECKS = {
 }
 
 
+@full_float32()  # answers are held against each other that may differ by rounding alone
 def check(
     model, data, attack, *, region="background", eps=None, surrogate=None, seed=0, batch_size=128, progress=False
 ):
@@ -82,11 +83,6 @@ def check(
     evidence = gather(
         model, data, attack, region=region, eps=eps, surrogate=surrogate, seed=seed, batch_size=batch_size
     )
-    with full_float32():  # the checks hold answers against each other that must differ by rounding alone
-        return _judge(evidence, model, progress)
-
-
-def _judge(evidence, model, progress):
     logger, rows, weights = tf.get_logger(), [], model.get_weights()
     level = logger.level
     logger.setLevel("ERROR")  # TensorFlow warns about many traces; many attacks on one model need them
