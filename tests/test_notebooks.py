@@ -180,7 +180,7 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
     assert set(results["verdicts"]) == models
     for rows in results["verdicts"].values():
         assert [row["check"] for row in rows] == list(checklist.CHECKS)
-    assert {row["attack"] for row in results["headline"]} == {"LocalizedAutoAttack (fast)", "PGD-5"}
+    assert {row["attack"] for row in results["headline"]} == {"LocalizedAutoAttack (smoke)", "PGD-5"}
     page, pictures = check_html(path)
     assert len(pictures) >= 7
     for row in results["claims"]:

@@ -15,7 +15,7 @@ from locadv_tf.verdicts import checklist
 TINY = {
     "trainings": ["random mask", "LAT"], "train_limit": 64, "test_limit": 10, "epochs": 1, "eps_multiples": [0.5],
     "train_steps": 1, "attack_steps": 1, "reliance_limit": 4, "headline_limit": 6,
-    "seed": 3,
+    "headline_budget": "smoke", "seed": 3,
 }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_every_part_is_there_for_every_training(run):
 def test_the_headline_and_its_checks_have_the_same_images_and_the_same_attack(run):
     found = {(row["model"], row["attack"]): row for row in run.results["headline"]}
     assert list(found) == [(name, attack.name) for name in run.models for attack in (run.strongest, run.attack)]
-    assert isinstance(run.strongest, la.LocalizedAutoAttack) and run.strongest.budget == "fast"
+    assert isinstance(run.strongest, la.LocalizedAutoAttack) and run.strongest.budget == "smoke"
     chosen = sources.stratified(run.test[1], 6, seed=3)
     assert len(set(run.test[1][chosen])) == 6  # six of ten images, no class twice
     for name in run.models:
