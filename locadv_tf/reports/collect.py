@@ -45,7 +45,9 @@ def collect(folder):
         differences += [difference | where for difference in claims.differences(found)]
     for where, found in _by_seed(runs, by, "headline", ("model", "attack")):  # its PGD is in the rows, on more images
         lost = {model for there, model in broken if there == where}
-        strongest = {row["model"]: row for row in reversed(found)}
+        strongest = {}
+        for row in found:  # the strongest attack comes first
+            strongest.setdefault(row["model"], row)
         rows += [row | where | {"diverged": row["model"] in lost} for row in strongest.values()]
     results = over_seeds(rows, [*by, "model", "attack", "region"], ("accuracy", "loss", "asr"))
     counted = {}
