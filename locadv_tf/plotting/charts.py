@@ -97,7 +97,7 @@ def accuracy_over_passes(rows, *, group="region", series="model", title=None):
     groups, names = unique(rows, group), unique(rows, series)
     figure = Figure(figsize=(min(WIDTH, 3.3 * len(groups) + 2.3), 3.6), layout="constrained")
     axes = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
-    step, told = 0.012 * max(row["passes"] for row in rows), []
+    most, told = max(row["passes"] for row in rows), []
     for axis, which in zip(axes, groups, strict=True):
         there = {}  # how many trainings have been drawn at the same cost: they stand side by side
         for name, (colour, marker) in zip(names, styles(names), strict=True):
@@ -105,11 +105,11 @@ def accuracy_over_passes(rows, *, group="region", series="model", title=None):
                 nth = there[row["passes"]] = there.get(row["passes"], -1) + 1
                 y, low, high = (100 * row["accuracy" + end] for end in ("", "_low", "_high"))
                 axis.errorbar(
-                    row["passes"] + step * (-1) ** nth * ((nth + 1) // 2), y, yerr=[[y - low], [high - y]],
+                    row["passes"] + 0.03 * most * (-1) ** nth * ((nth + 1) // 2), y, yerr=[[y - low], [high - y]],
                     color=colour, marker=marker, linestyle="", capsize=3, label=name,
                 )  # fmt: skip
                 told.append(f"{which}, {name}: {y:.0f} % for {row['passes']:.3g} passes")
-        axis.set(xlabel="forward and backward passes per image", title=which, xlim=(0, None), ylim=(-3, 103))
+        axis.set(xlabel="forward and backward passes per image", title=which, xlim=(0, 1.12 * most), ylim=(-3, 103))
         axis.grid(alpha=0.3)
     axes[0].set(ylabel="accuracy (%)")
     add_legend(figure, axes[0], names)

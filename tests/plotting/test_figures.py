@@ -419,7 +419,7 @@ def test_trainings_of_the_same_cost_stand_side_by_side():
     assert full.get_ylim() == background.get_ylim() and full.get_xlim() == background.get_xlim()
     at = {bar.get_label(): float(bar.lines[0].get_xdata()[0]) for bar in errorbars(full)}
     assert len(set(at.values())) == 4 and at["natural"] == 1.0 and at["LAT"] == 3.5
-    assert all(abs(at[name] - 3.5) < 0.1 for name in ("AT", "random mask"))
+    assert all(abs(at[name] - 3.5) < 0.15 for name in ("AT", "random mask"))
     assert "full, AT: 50 % for 3.5 passes" in picture.alt and "background, natural: 20 % for 1 passes" in picture.alt
 
 
