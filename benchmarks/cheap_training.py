@@ -33,7 +33,7 @@ COLOURS = {
     "natural": ("#000000", "o"), "PGD-5": ("#0072B2", "s"), "PGD-2": ("#56B4E9", "D"), "single step": ("#009E73", "P"),
     "single step, s = 3/4": ("#F0E442", "h"), "no random start": ("#D55E00", "v"),
     "free, m = 4": ("#E69F00", "^"), "free, m = 4, longer": ("#CC79A7", "X"),
-    "reused": ("#777777", "*"),
+    "reused": ("#777777", "*"), "AT, PGD-5": ("#882255", "p"),
 }  # fmt: skip
 
 
@@ -132,6 +132,7 @@ def recipes(classifier, train, *, eps, seed):
     return {
         "natural": (lat(la.PGD(eps=eps, steps=5, keep="last"), name="natural"), 1),
         "PGD-5": (lat(la.PGD(eps=eps, steps=5, keep="last")), 1),
+        "AT, PGD-5": (lat(la.PGD(eps=eps, steps=5, keep="last"), name="AT"), 1),
         "PGD-2": (lat(la.PGD(eps=eps, steps=2, keep="last")), 1),
         "single step": (lat(la.single_step(eps=eps)), 1),
         "single step, s = 3/4": (lat(la.single_step(eps=eps), share=0.75), 1),

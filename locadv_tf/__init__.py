@@ -43,8 +43,8 @@ from locadv_tf.models import colour_cnn, small_cnn
 from locadv_tf.reports import claims
 from locadv_tf.reports.experiment import experiment
 from locadv_tf.reports.metrics import versions, write_metrics
-from locadv_tf.reports.tables import claims_table, results_table, verdicts_table
-from locadv_tf.startup import describe_device, grow_gpu_memory
+from locadv_tf.reports.tables import claims_table, headline_table, results_table, verdicts_table
+from locadv_tf.startup import describe_device, full_float32, grow_gpu_memory, repeat_exactly
 from locadv_tf.training.localized import LocalizedAdversarialTraining, passes_per_image
 from locadv_tf.training.overfitting import OverfittingWatch
 from locadv_tf.training.recipes import TRAININGS, recipe, single_step, train_classifier
@@ -96,6 +96,7 @@ __all__ = [
     "verdicts",
     # Reports
     "experiment",
+    "headline_table",
     "results_table",
     "claims_table",
     "verdicts_table",
@@ -113,4 +114,6 @@ __all__ = [
     # The device
     "describe_device",
     "grow_gpu_memory",
+    "repeat_exactly",
+    "full_float32",
 ]

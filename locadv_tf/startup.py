@@ -53,6 +53,42 @@ def grow_gpu_memory():
     return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
 
 
+def repeat_exactly():
+    """From here on TensorFlow takes only operations that give the same result each time, bit for bit.
+
+    A CPU does so anyway. A GPU does not: some of its fast operations add up in any order. The slower ones cost time.
+    TensorFlow then refuses random operations without a seed; the kit's own random numbers all have one. It holds until
+    the process ends. Reports call it before any work.
+
+    Example:
+        >>> repeat_exactly()  # doctest: +SKIP
+    """
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def full_float32():
+    """Within it a GPU computes float32 products with all 24 bits of their mantissa, not with the 11 of TF32.
+
+    Checks that hold one answer of a model against another need it: TF32 rounds differently for each size of batch. What
+    was compiled before keeps its kernels, but asks for this setting each time it runs. CPUs have no TF32.
+
+    Example:
+        >>> with full_float32():
+        ...     pass
+    """
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
 def describe_device():
     """One line that says which device TensorFlow uses.
 

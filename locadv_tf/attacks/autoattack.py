@@ -14,7 +14,7 @@ from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.square import Square
 
 # Steps of APGD on cross-entropy and on DLR, steps per target, queries of Square.
-BUDGETS = {"standard": (100, 100, 100, 5000), "fast": (20, 20, 10, 500)}
+BUDGETS = {"standard": (100, 100, 100, 5000), "fast": (20, 20, 10, 500), "smoke": (5, 5, 2, 50)}
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -29,7 +29,7 @@ class LocalizedAutoAttack(Attack):
     Args:
         eps: the budget, in pixel units of [0, 1].
         budget: `"standard"`: the published 100 steps (per target) and 5,000 queries; `"fast"`: 20 steps, 10 per target
-            and 500 queries, for a first look.
+            and 500 queries, for a first look; `"smoke"`: 5 steps, 2 per target and 50 queries, to see that all runs.
         targets: how many wrong classes, at most the number of classes − 1.
         loss: `"dlr"`, which needs four classes, or `"margin"` for fewer.
 

@@ -38,7 +38,7 @@ def composite(
     digits="digits",
     backgrounds="textures",
     limit=None,
-    stratify=False,
+    stratify=True,
     seed=0,
     download=True,
 ):

@@ -21,7 +21,7 @@ def load_data(
     mask=None,
     mask_options=None,
     limit=None,
-    stratify=False,
+    stratify=True,
     seed=0,
     image_size=None,
     download=True,
@@ -47,7 +47,7 @@ def load_data(
             the split's size gives the whole split.
         stratify: True: a limit takes of each class its share, and at least one image if the limit allows. The labels
             of the whole split are read for it. False: a limit takes consecutive images from an offset that `seed`
-            draws (TFDS stores most sets shuffled); a class may be missing.
+            draws (the rule before version 0.2; TFDS stores most sets shuffled); a class may be missing.
         seed: non-negative integer; decides the limit's images, the random masks, and everything random in composite.
         image_size: `(height, width)`: images of a TFDS set are resized to it, also if their proportions change. Needed
             if the images vary in size; the default for oxford_iiit_pet is (128, 128). Masks take the nearest pixel.

@@ -19,7 +19,7 @@ SPLITS = ("train", "validation", "test")
 PROBE = "https://storage.googleapis.com"  # where TFDS keeps its own copies
 
 
-def read_images(name, split, *, limit=None, stratify=False, seed=0, image_size=None, download=True):
+def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=None, download=True):
     """The images of one split as arrays; arguments and errors are those of `load_data` (but not for composite).
 
     Returns:

@@ -66,10 +66,14 @@ def _layers(model):
 
 
 def agree(logits, expected):
-    """Whether two answers to the same images are the same, up to what devices and compilers round differently."""
+    """Whether two answers to the same images are the same, up to what devices and compilers round differently.
+
+    That is a thousandth of the largest logit; a hundredth on a GPU that computes in TF32, with 11 bits of 24.
+    """
     logits, expected = (np.asarray(values, np.float32) for values in (logits, expected))
     scale = np.abs(expected[np.isfinite(expected)]).max(initial=1e-3)
-    return np.allclose(logits, expected, rtol=0, atol=1e-3 * scale, equal_nan=True)
+    rounded = on_gpu() and tf.config.experimental.tensor_float_32_execution_enabled()
+    return np.allclose(logits, expected, rtol=0, atol=(1e-2 if rounded else 1e-3) * scale, equal_nan=True)
 
 
 def _clone(model, name):

@@ -9,8 +9,8 @@ from locadv_tf.plotting.charts import (
     Panel,
     accuracy_bars,
     accuracy_over_eps,
+    accuracy_over_passes,
     over_correlation,
-    paired_differences,
     training_curves,
 )
 from locadv_tf.plotting.images import (
@@ -23,6 +23,7 @@ from locadv_tf.plotting.images import (
     mask_sources,
     tint,
 )
+from locadv_tf.plotting.pairs import paired_differences, paired_intervals
 from locadv_tf.plotting.sliders import explore
 from locadv_tf.plotting.style import STYLES, Picture, styles
 
@@ -32,6 +33,7 @@ __all__ = [
     "Picture",
     "accuracy_bars",
     "accuracy_over_eps",
+    "accuracy_over_passes",
     "adversarial_examples",
     "attack_cases",
     "attack_steps",
@@ -42,6 +44,7 @@ __all__ = [
     "mask_sources",
     "over_correlation",
     "paired_differences",
+    "paired_intervals",
     "styles",
     "tint",
     "training_curves",

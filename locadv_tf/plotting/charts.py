@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from locadv_tf.evaluation.intervals import largest_share
-from locadv_tf.plotting.style import BLUE, WIDTH, Picture, add_legend, refuse_nothing, styles, unique
+from locadv_tf.plotting.style import WIDTH, Picture, add_legend, refuse_nothing, styles, unique
 
 
 def accuracy_bars(rows, *, group="region", series="model", title=None, value="accuracy", label="accuracy (%)"):
@@ -80,6 +79,43 @@ def accuracy_over_eps(rows, *, series="model", title=None):
     if title:
         axis.set_title(title, fontsize=11)
     return Picture(figure, f"Accuracy over eps, with 95 % intervals: {'; '.join(told)}.")
+
+
+def accuracy_over_passes(rows, *, group="region", series="model", title=None):
+    """What accuracies cost: a panel per group, a point with its 95 % interval per training.
+
+    Args:
+        rows: rows of `evaluate`, with the keys `group`, `series` and `passes`: the forward and backward passes per
+            image that the training took.
+        group, series: the keys that tell panels and points apart.
+        title: of the figure, or None.
+
+    Returns:
+        A `Picture`.
+    """
+    refuse_nothing(rows)
+    groups, names = unique(rows, group), unique(rows, series)
+    figure = Figure(figsize=(min(WIDTH, 3.3 * len(groups) + 2.3), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
+    most, told = max(row["passes"] for row in rows), []
+    for axis, which in zip(axes, groups, strict=True):
+        there = {}  # how many trainings have been drawn at the same cost: they stand side by side
+        for name, (colour, marker) in zip(names, styles(names), strict=True):
+            for row in (row for row in rows if (row[group], row[series]) == (which, name)):
+                nth = there[row["passes"]] = there.get(row["passes"], -1) + 1
+                y, low, high = (100 * row["accuracy" + end] for end in ("", "_low", "_high"))
+                axis.errorbar(
+                    row["passes"] + 0.03 * most * (-1) ** nth * ((nth + 1) // 2), y, yerr=[[y - low], [high - y]],
+                    color=colour, marker=marker, linestyle="", capsize=3, label=name,
+                )  # fmt: skip
+                told.append(f"{which}, {name}: {y:.0f} % for {row['passes']:.3g} passes")
+        axis.set(xlabel="forward and backward passes per image", title=which, xlim=(0, 1.12 * most), ylim=(-3, 103))
+        axis.grid(alpha=0.3)
+    axes[0].set(ylabel="accuracy (%)")
+    add_legend(figure, axes[0], names)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, f"Accuracy over passes per image, with 95 % intervals. {'; '.join(told)}.")
 
 
 class Panel(NamedTuple):
@@ -204,42 +240,3 @@ def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_los
     if title:
         figure.suptitle(title, fontsize=11)
     return Picture(figure, f"Curves over epochs{unit}. In the end: {', '.join(told)}.")
-
-
-def paired_differences(values, *, label, title=None, largest=10):
-    """How a mean of paired differences comes about: a histogram with a log count, and what the largest images carry.
-
-    Args:
-        values: `(N,)`, a difference per image.
-        label: the axis' text: what is subtracted from what.
-        title: of the figure, or None.
-        largest: how many images to single out.
-
-    Returns:
-        A `Picture`.
-
-    Raises:
-        ValueError: if no value is finite.
-    """
-    values = np.asarray(values, np.float64)
-    kept = values[np.isfinite(values)]
-    refuse_nothing(kept)
-    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
-    axis = figure.subplots()
-    axis.hist(kept, bins=40, color=BLUE)
-    axis.axvline(0, color="0.6", linewidth=0.8)
-    axis.axvline(kept.mean(), color="black", linestyle="--", label=f"mean {kept.mean():+.3g}")
-    axis.set(xlabel=label, ylabel="images (log scale)", yscale="log")
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.grid(alpha=0.3)
-    axis.legend(frameon=False)
-    share = largest_share(kept, largest)
-    told = [f"{len(kept):,} images."]
-    if share is not None:
-        few = min(largest, len(kept))
-        told[0] += f" The {few} largest carry {100 * share:.0f} % of the sum of absolute differences."
-    if lost := len(values) - len(kept):
-        told.append(f"Left out, since not finite: {lost}.")
-    axis.set_title("\n".join([title, *told] if title else told), fontsize=10)
-    alt = f"Histogram of {label}, from {kept.min():+.3g} to {kept.max():+.3g}, median {np.median(kept):+.3g}, mean "
-    return Picture(figure, f"{alt}{kept.mean():+.3g}. {' '.join(told)}")

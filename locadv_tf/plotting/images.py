@@ -67,12 +67,13 @@ def mask_sources(images, masks, *, title="Where is the background?"):
     )
 
 
-def adversarial_examples(images, adversarial, *, eps, predicted, names, masks=None, title=None):
-    """Images, their perturbations and the attacked images, with the model's answers.
+def adversarial_examples(images, adversarial, *, eps, labels, predicted, names, masks=None, title=None):
+    """Images, their perturbations and the attacked images, with the true labels and the model's answers.
 
     Args:
         images, adversarial: float32 `(N, H, W, C)` in [0, 1].
         eps: the attack's budget: the perturbation's colours reach from −eps to +eps in every panel.
+        labels: the true classes, integers `(N,)`.
         predicted: pairs `(natural, adversarial)` of class indices, N of them.
         names: the classes' names.
         masks: `(N, H, W, 1)`, shown tinted if given.
@@ -84,18 +85,19 @@ def adversarial_examples(images, adversarial, *, eps, predicted, names, masks=No
     magnified = magnify(np.asarray(adversarial) - np.asarray(images), eps)
     rows = {"image": images} | ({"background\n(blue)": tint(images, masks)} if masks is not None else {})
     rows |= {f"perturbation,\ngrey = 0,\nblack, white =\n∓{eps_255(eps)}": magnified, "attacked": adversarial}
-    titles = [f"{names[a]} → {names[b]}" if a != b else f"{names[a]}, kept" for a, b in predicted]
-    fooled = sum(a != b for a, b in predicted)
+    answers = [f"{names[a]} → {names[b]}" if a != b else f"{names[a]}, kept" for a, b in predicted]
+    titles = [f"true {names[label]}\n{answer}" for label, answer in zip(labels, answers, strict=True)]
+    changed = sum(a != b for a, b in predicted)
     return image_grid(
         rows,
         column_titles=titles,
         title=title,
         alt=f"{len(images)} images, the perturbation magnified so that its range is ±{eps_255(eps)}, and the attacked "
-        f"images. The prediction changes for {fooled} of them: {'; '.join(titles)}.",
+        f"images. The answer changes for {changed} of them: {'; '.join(titles)}.",
     )
 
 
-def attack_steps(steps, *, image, eps, title=None):
+def attack_steps(steps, *, image, eps, true=None, title=None):
     """One image at several steps of an attack.
 
     Args:
@@ -103,12 +105,18 @@ def attack_steps(steps, *, image, eps, title=None):
             probability) and optionally `predicted` (the predicted class's name), one per point, the start first.
         image: the natural image `(H, W, C)`.
         eps: the budget: the perturbation's colours reach from −eps to +eps.
+        true: the true class's name, shown beside each predicted one, or None.
         title: of the figure, or None.
 
     Returns:
         A `Picture`.
+
+    Raises:
+        ValueError: for no steps, or for predicted classes without the true one.
     """
     refuse_nothing(steps)
+    if true is None and any("predicted" in step for step in steps):
+        raise ValueError("steps have predicted classes; expected true=, the true class's name, to stand beside them.")
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 7)).round().astype(int))
     figure = Figure(figsize=(1.35 * len(shown) + 1.2, 5.9), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.45, 1])  # separate: labels must not widen a column
@@ -117,7 +125,7 @@ def attack_steps(steps, *, image, eps, title=None):
         point = np.asarray(steps[k]["x"])
         _draw_image(column[0], point)
         _draw_image(column[1], magnify(point - image, eps))
-        read = f"\nread as {steps[k]['predicted']}" if "predicted" in steps[k] else ""
+        read = f"\ntrue {true}\nread as {steps[k]['predicted']}" if "predicted" in steps[k] else ""
         column[0].set_title(f"k = {k}{read}", fontsize=9)
     axes[0, 0].set_ylabel("point", fontsize=9)
     axes[1, 0].set_ylabel(f"perturbation\n±{eps_255(eps)}", fontsize=9)
@@ -161,10 +169,11 @@ def attack_cases(cases, *, names, scale, title=None):
         image, x = np.asarray(case["image"]), np.asarray(case["x"])
         read = [names[int(np.argmax(case[when]))] for when in ("before", "after")]
         sure = [100 * float(np.max(case[when])) for when in ("before", "after")]
+        true = names[case["label"]]
         panels = (
-            (image, f"natural: read as “{read[0]}”"),
+            (image, f"natural: true “{true}”,\nread as “{read[0]}”"),
             (magnify(x - image, scale), f"perturbation, white and\nblack = ±{eps_255(scale)}"),
-            (x, f"attacked: read as “{read[1]}”"),
+            (x, f"attacked: true “{true}”,\nread as “{read[1]}”"),
         )
         for axis, (pixels, text) in zip(line, panels, strict=False):
             _draw_image(axis, pixels)
@@ -172,7 +181,7 @@ def attack_cases(cases, *, names, scale, title=None):
         line[0].set_ylabel(f"{case['region']}\n{case['attack']}".replace(", ", ",\n"), fontsize=9)
         _probabilities(line[3], case, names)
         told.append(
-            f"{case['attack']} on the region {case['region']}: a “{names[case['label']]}” that is read as “{read[0]}” "
+            f"{case['attack']} on the region {case['region']}: a “{true}” that is read as “{read[0]}” "
             f"({sure[0]:.0f} %) is read as “{read[1]}” ({sure[1]:.0f} %) under the attack; the largest change of a "
             f"pixel is {eps_255(np.abs(x - image).max())}"
         )

@@ -9,15 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from locadv_tf import validation, verdicts
+from locadv_tf import validation
+from locadv_tf.attacks.autoattack import BUDGETS, LocalizedAutoAttack
 from locadv_tf.attacks.pgd import PGD, RandomNoise
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
+from locadv_tf.data.sources import stratified
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.evaluation import challenge, reliance
 from locadv_tf.evaluation.measurement import measure, natural_row, summarize
 from locadv_tf.models import colour_cnn, small_cnn
-from locadv_tf.reports import claims
+from locadv_tf.reports import claims, headline
+from locadv_tf.reports.stage import Stage
 from locadv_tf.training.localized import passes_per_image
 from locadv_tf.training.overfitting import OverfittingWatch
 from locadv_tf.training.recipes import TRAININGS, recipe, train_classifier
@@ -36,11 +39,12 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "epochs": 20,
     "train_steps": 5,
     "attack_steps": 20,
+    "headline_budget": "fast",
+    "headline_limit": 100,
     "trainings": list(TRAININGS),
     "reliance_limit": 200,
     "share": 0.5,
 }
-CHECKED = 100  # test images that the verdicts see
 CURVES = 500  # validation images that the training curves are of, at most
 QUICK_STEPS = 10  # of the attack in the measures of reliance, at most
 
@@ -72,7 +76,8 @@ class Experiment(NamedTuple):
         results: plain rows and numbers, what `metrics.json` keeps as `results`; schema.py says what is in them.
         models: the classifiers, Keras models, by the training's name, in the order of `parameters["trainings"]`.
         first: the training that the others are shown beside: "natural", or the first of a report without it.
-        attack: the attack object of the evaluation.
+        strongest: the attack object of the headline and its checks, a `LocalizedAutoAttack`.
+        attack: the attack object of the evaluation, a `PGD`.
         measurements: `measurements[training][condition]`, a `Measurement` each, for the keys of `conditions`.
         test: `(images, labels, masks)` of the test split; float32 `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
         other_masks: the other source's masks `(N, H, W, 1)` of the same images.
@@ -84,6 +89,7 @@ class Experiment(NamedTuple):
     results: dict
     models: dict
     first: str
+    strongest: LocalizedAutoAttack
     attack: PGD
     measurements: dict
     test: tuple
@@ -116,30 +122,38 @@ def experiment(parameters=None, *, progress=True):
     data = _data(asked)
     test = to_arrays(data.test)
     eps = default_eps(test[0]) if asked["eps"] is None else asked["eps"]
-    attack = PGD(eps=eps, steps=asked["attack_steps"])
+    attack, strongest = (
+        PGD(eps=eps, steps=asked["attack_steps"]),
+        headline.strongest_attack(eps, budget=asked["headline_budget"], classes=len(data.names)),
+    )
+    chosen = stratified(test[1], asked["headline_limit"], seed=asked["seed"])  # of the headline and of its checks
 
     trained = _train(asked, data, eps, progress)
     models = trained.models
     first = "natural" if "natural" in models else next(iter(models))
-    measurements = _measure(models, data.test, conditions(attack), asked["seed"], progress)
+    tried = Stage(models, progress)
+    measurements = _measure(tried, data.test, conditions(attack), asked["seed"])
     ledger = claims.ledger(measurements, eps=eps)
+    sample = tuple(part[chosen] for part in test)
     results = {
         "eps": eps,
+        "headline": headline.accuracies(tried, sample, strongest, attack, measurements, chosen, seed=asked["seed"]),
         "rows": _rows(measurements, conditions(attack)),
-        "curve": _curve(models, measurements, data.test, attack, asked, progress),
-        "other_mask": _other_mask(models, data.elsewhere, attack, asked, progress),
+        "curve": _curve(tried, measurements, data.test, attack, asked),
+        "other_mask": _other_mask(tried, data.elsewhere, attack, asked),
         "costs": trained.costs,
-        "verdicts": _verdicts(models, first, test, attack, asked["seed"], progress),
+        "verdicts": headline.checks(tried, sample, strongest, seed=asked["seed"]),
         "claims": ledger,
         "counts": claims.counts(ledger),
         "histories": trained.histories,
-        "reliance": _reliance(models, first, test, attack, asked, progress),
-        "challenge": _challenge(models, asked),
+        "reliance": _reliance(tried, first, test, attack, asked),
+        "challenge": _challenge(tried, asked),
         "overfitting": trained.overfitting,
     }
     sizes = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
     other_masks = to_arrays(data.elsewhere)[2]
-    return Experiment(asked, results, models, first, attack, measurements, test, other_masks, data.names, sizes)
+    found = asked, results, models, first, strongest, attack, measurements
+    return Experiment(*found, test, other_masks, data.names, sizes)
 
 
 def conditions(attack):
@@ -161,6 +175,8 @@ def _asked(parameters):
     asked = DEFAULTS | parameters
     for name in asked["trainings"] or [None]:
         validation.choice(name, TRAININGS, name="trainings")
+    validation.choice(asked["headline_budget"], tuple(BUDGETS), name="headline_budget")
+    validation.count(asked["headline_limit"], name="headline_limit")
     return asked
 
 
@@ -200,13 +216,13 @@ def _train(asked, data, eps, progress):
     return Trained(models, histories, {name: watch.verdict for name, watch in watches.items()}, costs)
 
 
-def _measure(models, test, under, seed, progress):
+def _measure(tried, test, under, seed):
     return {
         name: {
             condition: measure(model, test, attack, region=region, seed=seed)
             for condition, (attack, region) in under.items()
         }
-        for name, model in progress_bar("attacks", models.items(), unit="model", shown=progress)
+        for name, model in tried.each("attacks")
     }
 
 
@@ -220,49 +236,41 @@ def _rows(measurements, under):
     return rows
 
 
-def _curve(models, measurements, test, attack, asked, progress):
+def _curve(tried, measurements, test, attack, asked):
     rows = []
-    for name, model in progress_bar("budgets", models.items(), unit="model", shown=progress):
+    for name, model in tried.each("budgets"):
         rows.append({"model": name} | natural_row(measurements[name]["background"]))
         for multiple in asked["eps_multiples"]:
             other = PGD(eps=min(multiple * attack.eps, 1.0), steps=attack.steps)
-            found = measure(model, test, other, seed=asked["seed"], stop="fooled")
-            rows.append({"model": name, "eps": other.eps} | summarize(found))
+            known = measurements[name]["background"] if other == attack else None
+            found = known or measure(model, test, other, seed=asked["seed"], stop="fooled")
+            rows.append({"model": name, "eps": other.eps} | headline.of_verdicts(found))
     return rows
 
 
-def _other_mask(models, elsewhere, attack, asked, progress):
+def _other_mask(tried, elsewhere, attack, asked):
     rows = []
-    for name, model in progress_bar("other masks", models.items(), unit="model", shown=progress):
+    for name, model in tried.each("other masks"):
         found = measure(model, elsewhere, attack, seed=asked["seed"], stop="fooled")
         where = {"model": name, "mask": asked["other_mask"], "attack": attack.name, "region": "background"}
         rows.append(where | {"eps": attack.eps} | summarize(found))
     return rows
 
 
-def _verdicts(models, first, test, attack, seed, progress):
-    sample = tuple(part[:CHECKED] for part in test)
-    judged = [name for name in ("natural", "LAT") if name in models] or [first]
-    found = {}
-    for name in progress_bar("checks", judged, unit="model", shown=progress):
-        other = next((model for key, model in models.items() if key != name), None)
-        found[name] = verdicts.check(models[name], sample, attack, surrogate=other, seed=seed)
-    return found
-
-
-def _reliance(models, first, test, attack, asked, progress):
-    images, labels, own = (part[: asked["reliance_limit"]] for part in test)
-    sources = reliance.draw_masks(images, labels, own=own, model=models[first], seed=asked["seed"])
+def _reliance(tried, first, test, attack, asked):
+    some = stratified(test[1], asked["reliance_limit"], seed=asked["seed"])
+    images, labels, own = (part[some] for part in test)
+    sources = reliance.draw_masks(images, labels, own=own, model=tried.models[first], seed=asked["seed"])
     quick = PGD(eps=attack.eps, steps=min(attack.steps, QUICK_STEPS))
-    rows, shown = [], dict.fromkeys([first, *(name for name in models if name == "LAT")])
-    for name in progress_bar("reliance", shown, unit="model", shown=progress):
-        found = reliance.by_source(models[name], images, labels, sources, quick, seed=asked["seed"])
+    rows, shown = [], dict.fromkeys([first, *(name for name in tried.models if name == "LAT")])
+    for name, model in tried.each("reliance", shown):
+        found = reliance.by_source(model, images, labels, sources, quick, seed=asked["seed"])
         rows += [{"model": name} | row for row in found]
     return rows
 
 
-def _challenge(models, asked):
+def _challenge(tried, asked):
     if asked["dataset"] != "composite":
         return []
     drawn = challenge.challenge_images(limit=asked["reliance_limit"], seed=asked["seed"])
-    return [{"model": name} | challenge.score(model, drawn) for name, model in models.items()]
+    return [{"model": name} | challenge.score(model, drawn) for name, model in tried.each("challenge")]

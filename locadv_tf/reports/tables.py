@@ -44,6 +44,34 @@ def results_table(rows, *, columns=("model", "condition", "accuracy", "asr", "lo
     return Table([{HEADS.get(name, name): _text(row, name) for name in columns} for row in rows])
 
 
+def headline_table(rows, verdicts):
+    """The accuracies that a report opens with: a line per training, a column per attack, and what the checks say.
+
+    Args:
+        rows: rows of `experiment`'s `headline`: `model`, `attack`, `natural_accuracy` and `accuracy`, each with `_low`
+            and `_high`.
+        verdicts: dictionary from a model's name to the rows of `verdicts.check` on the first attack.
+
+    Example:
+        >>> row = {"model": "LAT", "attack": "PGD-20", "natural_accuracy": 0.98, "natural_accuracy_low": 0.95,
+        ...        "natural_accuracy_high": 0.99, "accuracy": 0.9, "accuracy_low": 0.83, "accuracy_high": 0.94}
+        >>> headline_table([row], {"LAT": [{"check": "weights untouched", "outcome": "pass"}]}).frame.T
+                                                0
+        model                                 LAT
+        natural (%)          98.0 [95.0 to 99.0]
+        PGD-20 (%)           90.0 [83.0 to 94.0]
+        checks that failed                   none
+    """
+    lines = {}
+    for row in rows:
+        line = lines.setdefault(row["model"], {"model": row["model"], "natural (%)": _text(row, "natural_accuracy")})
+        line[f"{row['attack']} (%)"] = _text(row, "accuracy")
+    for name, line in lines.items():
+        failed = [row["check"] for row in verdicts.get(name, ()) if row["outcome"] == "fail"]
+        line["checks that failed"] = "; ".join(failed) or ("none" if name in verdicts else "not checked")
+    return Table(list(lines.values()))
+
+
 def claims_table(rows):
     """The rows of `claims.ledger` as a `Table`: claim, what was measured, n, and what this run says.
 
@@ -63,11 +91,12 @@ def claims_table(rows):
     return Table(shown)
 
 
-def verdicts_table(verdicts):
+def verdicts_table(verdicts, *, reasons=True):
     """The rows of `verdicts.check` as a `Table`: a line per check, a column per evaluation.
 
     Args:
         verdicts: dictionary from a column's heading, the model's name say, to the rows of `verdicts.check`.
+        reasons: whether each outcome stands with its reason.
 
     Example:
         >>> row = {"check": "weights untouched", "outcome": "pass", "reason": "they stayed", "numbers": {"n": 9}}
@@ -80,7 +109,7 @@ def verdicts_table(verdicts):
     for heading, rows in verdicts.items():
         for row in rows:
             line = lines.setdefault(row["check"], {"check": row["check"]})
-            line[heading] = f"{marks[row['outcome']]}: {row['reason']}"
+            line[heading] = marks[row["outcome"]] + (f": {row['reason']}" if reasons else "")
     return Table(list(lines.values()))
 
 
@@ -115,7 +144,7 @@ HEADS = {
     "no_fg": "No-FG (%)",
 }
 
-_SHARES = ("accuracy", "asr", "clipped", "background_mean", "degenerate", "area")
+_SHARES = ("accuracy", "natural_accuracy", "asr", "clipped", "background_mean", "degenerate", "area")
 _SHARES += ("asr_background", "asr_foreground", "asr_difference", "asr_background_equal", "asr_foreground_equal")
 _SHARES += ("asr_difference_equal", "area_equal", "accuracy_background_noise", "accuracy_foreground_noise")
 _SHARES += ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")

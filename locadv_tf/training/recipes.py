@@ -11,7 +11,7 @@ from locadv_tf.attacks.pgd import PGD, RandomNoise
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.masks import random
 from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining, passes_per_image
-from locadv_tf.validation import choice, count, fraction
+from locadv_tf.validation import choice, count, fraction, labels
 
 BLOBS = 2.0  # smoothness of the random masks: blobs, as a background is; a convolution averages single pixels away
 
@@ -155,8 +155,8 @@ def train_classifier(
 
     Raises:
         ValueError: for bad input; a model whose weights are all frozen; data that is empty, batched, endless or no
-            `tf.data.Dataset`, or a `batch_size` of 1 with a
-            share between 0 and 1, too.
+            `tf.data.Dataset`, labels beyond the model's classes, or a `batch_size` of 1 with a share between 0 and 1,
+            too.
 
     Example:
         >>> import locadv_tf as la
@@ -175,10 +175,21 @@ def train_classifier(
         raise ValueError(_NO_HALVES.format(share=share))
     defended = LocalizedAdversarialTraining(model, attack=attack, region=region, share=share, seed=seed)
     defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    shuffled = train.cache().shuffle(10_000, seed=seed).batch(batch_size)
+    train = train.cache()
+    images = _count_and_check(train, model.output_shape[-1])
+    shuffled = train.shuffle(images, seed=seed).batch(batch_size)  # all of them: in memory they are anyway
     validation = None if validation is None else validation.cache().batch(500)
     options = {"validation_data": validation, "epochs": epochs, "callbacks": list(callbacks), "verbose": verbose}
     return defended.fit(shuffled, shuffle=False, **options).history
+
+
+def _count_and_check(data, num_classes):
+    """How many images there are; their labels are looked at. A graph cannot look: a GPU makes of a wrong one a NaN."""
+    n = 0
+    for _, label, *_ in data.batch(1000):
+        labels(label, label, num_classes=num_classes, name="train's label")
+        n += len(label)
+    return n
 
 
 def _check_unbatched(data, name):

@@ -12,6 +12,7 @@ cannot run on the data at all, `check` raises the error.
 import tensorflow as tf
 
 from locadv_tf.engine.progress import progress_bar
+from locadv_tf.startup import full_float32
 from locadv_tf.verdicts import rivals, rules
 from locadv_tf.verdicts.observations import gather
 from locadv_tf.verdicts.pass_or_fail import judged
@@ -44,6 +45,7 @@ CHECKS = {
 }
 
 
+@full_float32()  # answers are held against each other that may differ by rounding alone
 def check(
     model, data, attack, *, region="background", eps=None, surrogate=None, seed=0, batch_size=128, progress=False
 ):

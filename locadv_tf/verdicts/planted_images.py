@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from locadv_tf.attacks import balls
 from locadv_tf.attacks.loop import image_key
+from locadv_tf.engine.kept import kept_on
 
 DRAWS = 64  # random points per image; one of them is planted
 
@@ -24,16 +25,25 @@ class Planted(keras.Model):
 
     Args:
         model: the model, float32 images in [0, 1] to logits `(N, classes)`.
-        direction: float32 `(images, classes)`; `threshold`, `unit`: float32 `(images,)`. A score is 0 at the
-            threshold and 1 at one unit above it.
+        images: for how many images there is room; classes: of the model.
     """
 
-    def __init__(self, model, direction, threshold, unit):
+    def __init__(self, model, images, classes):
         super().__init__()
         self.model = model
-        self.readout = [tf.constant(values, tf.float32) for values in (direction, threshold, unit)]
-        # A variable, not a Python number: the compiled function then works for every image.
-        self.place = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="place")
+        # Variables, not numbers: what is compiled for this model then works for every image, and for the next plants.
+        shapes = {"direction": (images, classes), "threshold": (images,), "unit": (images,)}
+        state = {"initializer": "zeros", "trainable": False}
+        self.readout = [self.add_weight(shape=shape, name=name, **state) for name, shape in shapes.items()]
+        self.place = self.add_weight(shape=(), dtype="int64", name="place", **state)
+
+    def aim(self, direction, threshold, unit):
+        """This model with other thresholds: float32 `(n, classes)`, `(n,)` and `(n,)`, for as many images as there is
+        room, or fewer. A score is 0 at the threshold and 1 at one unit above it."""
+        for weight, values in zip(self.readout, (direction, threshold, unit), strict=True):
+            room = [(0, weight.shape[0] - len(values))] + [(0, 0)] * (np.ndim(values) - 1)
+            weight.assign(np.pad(np.asarray(values, np.float32), room, constant_values=1))
+        return self
 
     def of(self, place):
         """This model, set to the image at that place."""
@@ -61,7 +71,8 @@ def plant(model, image, mask, *, eps, norm, seed):
 
     Returns:
         `(planted, which, points)`: a `Planted` model for the images `which` (bool `(N,)`), and the planted images. A
-        place in the model is the image's position among the images of `which`.
+        place in the model is the image's position among the images of `which`. The next call aims the same object anew:
+        it is kept on the model, with all that is compiled for it.
     """
 
     def surface(draw):  # one number, or one per image; drawing again saves memory
@@ -82,5 +93,7 @@ def plant(model, image, mask, *, eps, norm, seed):
     at = np.arange(len(image)), best
     top, next_best = own[at], rest[at]
     which = top - next_best > 1e-4 * np.nan_to_num(np.abs(logits)).max(axis=(1, 2)) + 1e-6  # else equal in float32
-    planted = Planted(model, ways[at][which], ((top + next_best) / 2)[which], ((top - next_best) / 2)[which])
+    room = len(image), logits.shape[-1]
+    planted = kept_on(model, ("planted", *room), lambda: Planted(model, *room))
+    planted.aim(ways[at][which], ((top + next_best) / 2)[which], ((top - next_best) / 2)[which])
     return planted, which, surface(best).numpy()[which]

@@ -32,6 +32,7 @@ def data(model):
     [
         ("standard", ["APGD-100", "APGD-100 (dlr)", "APGD-100 (dlr, 9 targets)", "Square-5000"]),
         ("fast", ["APGD-20", "APGD-20 (dlr)", "APGD-10 (dlr, 9 targets)", "Square-500"]),
+        ("smoke", ["APGD-5", "APGD-5 (dlr)", "APGD-2 (dlr, 9 targets)", "Square-50"]),
     ],
 )
 def test_members(budget, expected):

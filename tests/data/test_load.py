@@ -199,7 +199,7 @@ def test_a_slice_equals_the_slice_of_the_whole(digits_test, start, n):
 
 
 @given(st.integers(1, 500), st.integers(0, 2**32))
-def test_limit_is_a_run_of_neighbours(limit, seed):
+def test_a_limit_without_strata_is_a_run_of_neighbours(limit, seed):
     size = 200
     part, start, stop = sources.resolve_split("test", {"test": size}, limit=limit, seed=seed)
     assert part == "test" and 0 <= start < stop <= size and stop - start == min(limit, size)
@@ -214,14 +214,14 @@ def test_a_limit_takes_of_each_class_its_share_in_order(toy_dir, name):
     for split, offset in (("train", 0), ("train[10:40]", 10)):
         images, labels, masks = la.to_arrays(la.load_data(name, split, mask="random", seed=1))
         size, n = len(labels), 4 if name == "toy_images" else 20
-        chosen = {"limit": n, "stratify": True, "seed": 1}
+        chosen = {"limit": n, "seed": 1}
         read = composite(split, **chosen) if name == "composite" else None
         at = (read.positions if read else sources.read_images(name, split, **chosen)[3]) - offset
         few = la.to_arrays(la.load_data(name, split, mask="random", **chosen))
         assert same(few, (images[at], labels[at], masks[at])) and (np.diff(at) > 0).all()
         share = np.bincount(labels) * n / size
         assert (np.abs(np.bincount(few[1], minlength=len(share)) - share) <= 1).all() and set(few[1]) == set(labels)
-        run = la.to_arrays(la.load_data(name, split, mask="random", seed=1, limit=n))
+        run = la.to_arrays(la.load_data(name, split, mask="random", stratify=False, **chosen))
         starts = [i for i in range(size - n + 1) if np.array_equal(images[i : i + n], run[0])]
         assert any(same(run, (images[i : i + n], labels[i : i + n], masks[i : i + n])) for i in starts)
 

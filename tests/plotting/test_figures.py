@@ -60,6 +60,13 @@ SCHEDULES = {
         {"image": 2, "slot": 1, "enters": 0, "stays": 2, "needs": 2, "fooled": True},
     ],
 }
+PAIRS = {
+    f"loss, LAT − {EVIL}": [
+        {"against": EVIL, "difference": -0.5, "low": -0.75, "high": -0.25},
+        {"against": "AT", "difference": float("nan"), "low": None, "high": None},
+    ],
+    "other loss": [{"against": "AT", "difference": 0.125, "low": None, "high": None}],
+}
 HISTORIES = {name: {"val_natural_loss": [2.0, 1.0], "val_adversarial_loss": [3.0, 2.5]} for name in (EVIL, "LAT")}
 
 PICTURES = {
@@ -68,13 +75,24 @@ PICTURES = {
     ),
     "mask_sources": lambda: plotting.mask_sources(IMAGES, {EVIL: MASKS, "other": 1 - MASKS}),
     "adversarial_examples": lambda: plotting.adversarial_examples(
-        IMAGES, ATTACKED, eps=EPS, predicted=[(0, 1), (1, 1), (1, 0)], names=[EVIL, "dog"], masks=MASKS, title="t"
+        IMAGES,
+        ATTACKED,
+        eps=EPS,
+        labels=[0, 1, 0],
+        predicted=[(0, 1), (1, 1), (1, 0)],
+        names=[EVIL, "dog"],
+        masks=MASKS,
+        title="t",
     ),
     "attack_steps": lambda: plotting.attack_steps(STEPS, image=IMAGES[0], eps=EPS, title="t"),
     "attack_cases": lambda: plotting.attack_cases(CASES, names=[EVIL, *"bcdefghijkl"], scale=EPS, title="t"),
     "batch_schedules": lambda: plotting.batch_schedules(SCHEDULES, title="t"),
     "accuracy_bars": lambda: plotting.accuracy_bars(ROWS, title="t"),
     "accuracy_over_eps": lambda: plotting.accuracy_over_eps(OVER_EPS, title="t"),
+    "accuracy_over_passes": lambda: plotting.accuracy_over_passes(
+        [one | {"passes": passes} for one, passes in zip(ROWS, (1.0, 3.5, 3.5), strict=True)], title="t"
+    ),
+    "paired_intervals": lambda: plotting.paired_intervals(PAIRS, title="t"),
     "over_correlation": lambda: plotting.over_correlation(OVER_CORRELATION, PANELS, title="t"),
     "paired_differences": lambda: plotting.paired_differences(
         np.r_[np.full(88, 0.01), -8.0, np.full(9, 0.1), np.nan], label=f"loss, {EVIL}", title="t"
@@ -162,6 +180,9 @@ def texts(figure):
         ("over_correlation", "BG-Gap (points)"),
         ("over_correlation", "correlation"),
         ("paired_differences", "images (log scale)"),
+        ("accuracy_over_passes", "accuracy (%)"),
+        ("accuracy_over_passes", "forward and backward passes per image"),
+        ("paired_intervals", "other loss"),
     ],
 )
 def test_units_are_written_down(name, expected):
@@ -199,16 +220,18 @@ def test_the_perturbation_is_magnified_to_the_whole_scale():
     image = np.full((1, 4, 4, 1), 0.5, "float32")
     change = np.zeros_like(image)
     change[0, 0], change[0, 1], change[0, 2] = EPS, -EPS, EPS / 2
-    picture = plotting.adversarial_examples(image, image + change, eps=EPS, predicted=[(0, 1)], names=["cat", "dog"])
+    about = {"labels": [0], "predicted": [(0, 1)], "names": ["cat", "dog"]}
+    picture = plotting.adversarial_examples(image, image + change, eps=EPS, **about)
     _, magnified, attacked = drawn(picture)
     np.testing.assert_allclose(magnified[:, 0], [1, 0, 0.75, 0.5], atol=1e-5)
     np.testing.assert_allclose(attacked, (image + change)[0, ..., 0])
-    assert "cat → dog" in texts(picture.figure) and "changes for 1 of them" in picture.alt
+    assert "true cat\ncat → dog" in texts(picture.figure) and "changes for 1 of them" in picture.alt
 
 
 def test_adversarial_examples_say_what_became_of_them():
     picture = PICTURES["adversarial_examples"]()
-    assert {f"{EVIL} → dog", "dog, kept", f"dog → {EVIL}"} <= set(texts(picture.figure))
+    titles = {f"true {EVIL}\n{EVIL} → dog", "true dog\ndog, kept", f"true {EVIL}\ndog → {EVIL}"}
+    assert titles <= set(texts(picture.figure)) and f"true {EVIL} dog → {EVIL}" in picture.alt
     assert "changes for 2 of them" in picture.alt and len(drawn(picture)) == 4 * 3
 
 
@@ -223,6 +246,16 @@ def test_attack_steps_of_any_number(n):
     np.testing.assert_allclose(loss, [step["loss"] for step in steps])
     np.testing.assert_allclose(confidence, [step["confidence"] for step in steps])
     assert f"through {n - 1} iterations: the loss goes from 0.00 to {0.1 * (n - 1):.2f}" in picture.alt
+
+
+def test_the_true_class_stands_beside_the_predicted_one():
+    steps = [step | {"predicted": EVIL} for step in STEPS]
+    picture = plotting.attack_steps(steps, image=IMAGES[0], eps=EPS, true="dog")
+    assert f"k = 0\ntrue dog\nread as {EVIL}" in texts(picture.figure)
+    with pytest.raises(ValueError, match="steps have predicted classes; expected true="):
+        plotting.attack_steps(steps, image=IMAGES[0], eps=EPS)
+    told = texts(plotting.attack_cases(CASES[:1], names=[EVIL, *"bcdefghijkl"], scale=EPS).figure)
+    assert {"natural: true “b”,\nread as “b”", "attacked: true “b”,\nread as “l”"} <= set(told)
 
 
 def test_attack_cases_show_the_ten_most_probable_classes_and_the_change():
@@ -348,7 +381,7 @@ def test_no_grid_without_images(rows):
 
 
 def test_nothing_to_draw_is_said():
-    for draw in (plotting.accuracy_bars, plotting.accuracy_over_eps):
+    for draw in (plotting.accuracy_bars, plotting.accuracy_over_eps, plotting.accuracy_over_passes):
         with pytest.raises(ValueError, match="nothing to draw"):
             draw([])
     with pytest.raises(ValueError, match="nothing to draw"):
@@ -371,3 +404,33 @@ def test_paired_differences_say_what_the_largest_carry():
     assert sum(bar.get_height() for bar in axis.patches) == 98 and axis.get_yscale() == "log"
     with pytest.raises(ValueError, match="nothing to draw"):
         plotting.paired_differences([np.nan], label="loss")
+
+
+def errorbars(axes):
+    return [one for one in axes.containers if isinstance(one, ErrorbarContainer)]
+
+
+def test_trainings_of_the_same_cost_stand_side_by_side():
+    rows = [row(name, "full", EPS, 50) | {"passes": 3.5} for name in ("LAT", "AT", "random mask")]
+    rows.append(row("natural", "full", EPS, 9) | {"passes": 1.0})
+    picture = plotting.accuracy_over_passes([*rows, row("natural", "background", EPS, 20) | {"passes": 1.0}])
+    full, background = picture.figure.axes
+    assert [axis.get_title() for axis in (full, background)] == ["full", "background"]
+    assert full.get_ylim() == background.get_ylim() and full.get_xlim() == background.get_xlim()
+    at = {bar.get_label(): float(bar.lines[0].get_xdata()[0]) for bar in errorbars(full)}
+    assert len(set(at.values())) == 4 and at["natural"] == 1.0 and at["LAT"] == 3.5
+    assert all(abs(at[name] - 3.5) < 0.15 for name in ("AT", "random mask"))
+    assert "full, AT: 50 % for 3.5 passes" in picture.alt and "background, natural: 20 % for 1 passes" in picture.alt
+
+
+def test_paired_intervals_have_a_line_per_training_and_no_interval_where_there_is_none():
+    picture = PICTURES["paired_intervals"]()
+    loss, other = picture.figure.axes
+    assert [tick.get_text() for tick in loss.get_yticklabels()] == [EVIL, "AT"]
+    (bar,) = errorbars(loss)  # AT's difference is not finite
+    np.testing.assert_allclose(bar.lines[2][0].get_segments()[0], [[-0.75, 0], [-0.25, 0]])
+    (bar,) = errorbars(other)
+    assert bar.lines[0].get_ydata()[0] == 1 and not bar.lines[2]
+    assert f"loss, LAT − {EVIL}: {EVIL} -0.5 [-0.75 to -0.25]; other loss: AT +0.125." in picture.alt
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plotting.paired_intervals({"loss": [{"against": "AT", "difference": None, "low": None, "high": None}]})

@@ -230,3 +230,26 @@ def test_imperceptibly_is_a_convention_that_all_seeds_meet_or_none():
 
     found = [over_seeds.judge(rows(*met), ["where"]).verdict[0] for met in ((1, 1, 1), (0, 0, 0), (1, 0, 1), (1, 1))]
     assert found == ["supported", "not supported", "undecided", "undecided"]
+
+
+def test_the_strongest_attack_has_its_row_and_no_claim(tmp_path):
+    for seed in (0, 1):
+        path = write_report(tmp_path / str(seed), seed=seed, diverged=("LAT",) if seed else ())
+        content = json.loads(path.read_text())
+        if seed == 0:
+            before = content["results"].pop("headline")  # a report of the days before it had one is read, too
+            path.write_text(json.dumps(content))
+            collect(tmp_path)
+        about = {"region": "background", "eps": 0.1, "n": 4, "natural_accuracy": 0.95, "asr": 0.5}
+        rows = [about | {"model": model, "attack": attack, "accuracy": 0.5 + seed / 4}
+                for model in ("natural", "LAT") for attack in ("LocalizedAutoAttack (fast)", "PGD-5")]  # fmt: skip
+        content["results"]["headline"] = rows
+        path.write_text(json.dumps(content))
+    assert before == []
+    results, verdicts = collect(tmp_path)
+    found = results[results.attack == "LocalizedAutoAttack (fast)"].to_dict("records")
+    assert [(row["model"], row["seeds"], row["accuracy"], row["diverged"]) for row in found] == [
+        ("natural", 2, 0.625, 0), ("LAT", 2, 0.625, 1),
+    ]  # fmt: skip
+    assert found[0]["loss"] is None and not (results.attack == "PGD-5").where(results.region == "background").any()
+    assert set(verdicts.key) == {"natural_loss", "full_loss", "natural_accuracy"}

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
+from locadv_tf.data import sources
 from locadv_tf.reports import experiment as module
-from locadv_tf.reports import notebooks, schema
+from locadv_tf.reports import headline, notebooks, schema
+from locadv_tf.reports.stage import Stage
 from locadv_tf.verdicts import checklist
 
 TINY = {
     "trainings": ["random mask", "LAT"], "train_limit": 64, "test_limit": 10, "epochs": 1, "eps_multiples": [0.5],
-    "train_steps": 1, "attack_steps": 1, "reliance_limit": 4, "seed": 3,
+    "train_steps": 1, "attack_steps": 1, "reliance_limit": 4, "headline_limit": 6,
+    "headline_budget": "smoke", "seed": 3,
 }  # fmt: skip
 
 
@@ -29,6 +32,8 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"output_dir": "."}, "parameter 'output_dir' is unknown"),
         ({"trainings": ["LTA"]}, "trainings='LTA' is unknown; expected one of 'natural', .*'random mask'"),
         ({"trainings": []}, "trainings=None is unknown"),
+        ({"headline_budget": "slow"}, "headline_budget='slow' is unknown; expected one of 'standard', 'fast'"),
+        ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeypatch):
@@ -60,12 +65,64 @@ def test_the_results_fit_the_schema(run, tmp_path):
 def test_every_part_is_there_for_every_training(run):
     results, names = run.results, TINY["trainings"]
     assert list(run.models) == list(run.measurements) == list(results["histories"]) == names
-    assert run.first == "random mask" and set(results["verdicts"]) == {"LAT"}
+    assert run.first == "random mask" and list(results["verdicts"]) == names
     assert [(row["model"], row["epochs"], row["passes"]) for row in results["costs"]] == [(n, 1, 1.5) for n in names]
     assert [row["model"] for row in results["other_mask"]] == names == list(results["overfitting"])
     assert [(row["model"], row["eps"]) for row in results["curve"]] == [(n, e) for n in names for e in (0.0, 0.05)]
     assert [row["condition"] for row in results["rows"]] == 2 * ["natural", *module.conditions(run.attack)]
     assert {(row["model"], row["source"]) for row in results["reliance"]} >= {(n, s) for n in names for s in ("own",)}
+
+
+def test_the_headline_and_its_checks_have_the_same_images_and_the_same_attack(run):
+    found = {(row["model"], row["attack"]): row for row in run.results["headline"]}
+    assert list(found) == [(name, attack.name) for name in run.models for attack in (run.strongest, run.attack)]
+    assert isinstance(run.strongest, la.LocalizedAutoAttack) and run.strongest.budget == "smoke"
+    chosen = sources.stratified(run.test[1], 6, seed=3)
+    assert len(set(run.test[1][chosen])) == 6  # six of ten images, no class twice
+    for name in run.models:
+        first = found[name, run.strongest.name]
+        for key in ("natural_accuracy", "accuracy", "accuracy_low", "accuracy_high"):
+            checked = run.results["verdicts"][name][0]["numbers"]
+            assert checked["n"] == first["n"] == 6 and checked[key] == first[key], key
+        beside = found[name, run.attack.name]
+        assert beside["accuracy"] == run.measurements[name]["background"].correct[chosen].mean()
+        assert beside["natural_accuracy"] == first["natural_accuracy"] and "loss" not in beside
+
+
+def test_one_model_stands_for_all_trainings(run):
+    """What was compiled for one training answers for the next with its weights."""
+    stage = Stage(run.models, False)
+    told = {name: la.measure(model, run.test, run.attack, seed=3) for name, model in stage.each("attacks")}
+    for name, found in told.items():
+        np.testing.assert_array_equal(found.loss, run.measurements[name]["background"].loss)
+        alone = la.measure(run.models[name], run.test, run.attack, seed=3)
+        np.testing.assert_allclose(found.loss, alone.loss, rtol=1e-5)
+    assert (told["LAT"].loss != told["random mask"].loss).any()
+    other = stage.surrogate("LAT")
+    assert other is not stage.model and all(
+        map(np.array_equal, other.get_weights(), run.models["random mask"].get_weights())
+    )
+    assert Stage({"LAT": run.models["LAT"]}, False).surrogate("LAT") is None
+
+
+def test_every_training_is_asked_for_its_checks_by_name(run):
+    asked = list(la.verdicts.CHECKS)[:4]
+    assert [[row["check"] for row in rows] for rows in run.results["verdicts"].values()] == 2 * [asked]
+
+
+def test_the_budget_of_the_evaluation_is_not_attacked_twice(monkeypatch, run):
+    monkeypatch.setattr(module, "measure", None)
+    test = la.load_data("digits", "test[:2]")
+    asked = TINY | {"eps_multiples": [1.0]}
+    rows = module._curve(Stage(run.models, False), run.measurements, test, run.attack, asked)
+    own = {row["model"]: row for row in run.results["rows"] if row["condition"] == "background"}
+    assert [row["accuracy"] for row in rows if row["eps"]] == [own[name]["accuracy"] for name in run.models]
+
+
+def test_few_classes_have_no_dlr_loss():
+    assert headline.strongest_attack(0.1, budget="fast", classes=2).loss == "margin"
+    expected = la.LocalizedAutoAttack(eps=0.1, budget="fast", targets=3)
+    assert headline.strongest_attack(0.1, budget="fast", classes=4) == expected
 
 
 def test_random_masks_are_controls_in_the_ledger(run):

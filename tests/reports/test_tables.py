@@ -1,6 +1,6 @@
 """Tables: units, intervals, and nothing cut off."""
 
-from locadv_tf.reports.tables import results_table
+from locadv_tf.reports.tables import headline_table, results_table, verdicts_table
 
 ROW = {
     "model": "LAT", "condition": "background", "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75,
@@ -30,3 +30,19 @@ def test_html_is_escaped_and_whole():
 def test_a_figure_of_fewer_seeds_than_its_row_says_so():
     row = {"seeds": 3, "loss": 1.0, "loss_seeds": 2, "accuracy": 0.5, "accuracy_seeds": 3}
     assert list(results_table([row], columns=("loss", "accuracy")).frame.iloc[0]) == ["1.000 (2 of the seeds)", "50.0"]
+
+
+def test_the_headline_names_the_checks_that_failed_and_the_trainings_without_checks():
+    share = {"natural_accuracy": 0.9, "natural_accuracy_low": 0.8, "natural_accuracy_high": 0.95}
+    rows = [ROW | share | {"model": name, "attack": attack} for name in ("LAT", "AT") for attack in ("strong", "PGD-5")]
+    checked = {"LAT": [{"check": "one", "outcome": "fail"}, {"check": "two", "outcome": "pass"}]}
+    frame = headline_table(rows, checked).frame
+    assert list(frame.columns) == ["model", "natural (%)", "strong (%)", "PGD-5 (%)", "checks that failed"]
+    assert list(frame.iloc[0]) == ["LAT", "90.0 [80.0 to 95.0]", *2 * ["50.0 [25.0 to 75.0]"], "one"]
+    assert list(frame["checks that failed"]) == ["one", "not checked"]
+
+
+def test_outcomes_may_stand_without_their_reasons():
+    rows = [{"check": "one", "outcome": "fail", "reason": "9 values", "numbers": {}}]
+    assert list(verdicts_table({"LAT": rows}).frame["LAT"]) == ["✘ FAIL: 9 values"]
+    assert list(verdicts_table({"LAT": rows}, reasons=False).frame["LAT"]) == ["✘ FAIL"]

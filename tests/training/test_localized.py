@@ -620,6 +620,21 @@ def test_train_classifier_shuffles_by_its_seed(digits_train):
     assert not np.array_equal(train(0), train(1))
 
 
+def test_train_classifier_shuffles_all_images_and_looks_at_all_labels(digits_train, monkeypatch):
+    """Also those of data whose number nobody knows; a label that a GPU would make a NaN of is named before training."""
+    seen, shuffle = [], tf.data.Dataset.shuffle
+    monkeypatch.setattr(tf.data.Dataset, "shuffle", lambda data, n, **how: seen.append(n) or shuffle(data, n, **how))
+    some = digits_train.take(40).filter(lambda inputs, label: label < 9)
+    n = sum(1 for _ in some)
+    la.train_classifier(la.small_cnn((28, 28, 1), 9), some, attack=PGD, share=0, epochs=1)
+    assert seen == [n] and 0 < n < 40
+    with pytest.raises(
+        ValueError, match="train's label has classes from 0 to 9, out of range for the model's 9 classes"
+    ):
+        la.train_classifier(la.small_cnn((28, 28, 1), 9), digits_train.take(40), attack=PGD, share=0, epochs=1)
+    assert seen == [n]
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
