@@ -154,8 +154,9 @@ def train_classifier(
         validation: an unbatched data set for the `val_` logs, or None.
         epochs, batch_size: whole numbers.
         optimizer: `"adam"`, plain; `"adamw"`, for a training of many epochs: AdamW with weight decay, a rate that is
-            warmed up and lowered along a cosine, and averaged weights; or a Keras optimizer of your own. With one that averages
-            (`use_ema`) the averages are what is validated, what callbacks see, and what the model has in the end.
+            warmed up and lowered along a cosine, and averaged weights; or a Keras optimizer of your own. With one that
+            averages (`use_ema`) the averages are what is validated, what callbacks see, and what the model has in the
+            end.
         augment: changes images and masks together, anew in each epoch: `flip_and_shift` for photographs, or your own
             `(image, mask, seed) → (image, mask)` of a batch. None: nothing is changed.
         class_weight: `"balanced"`: each class counts the same, however many images it has; or a dictionary from class

@@ -217,7 +217,6 @@ def test_adamw_warms_up_follows_a_cosine_and_averages(policy):
     keras.config.set_dtype_policy(policy)
     try:
         rates, model = [], small_model(keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization())
-        model.layers[-1].dtype_policy = keras.DTypePolicy("float32")
         note = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda *_: rates.append(float(optimizer(note.model).learning_rate))
         )
