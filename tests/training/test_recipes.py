@@ -218,7 +218,7 @@ def test_adamw_warms_up_follows_a_cosine_and_averages(policy):
     try:
         rates, model = [], small_model(keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization())
         note = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda *_: rates.append(float(optimizer(note.model).learning_rate))
+            on_train_batch_end=lambda batch, logs: rates.append(float(optimizer(note.model).learning_rate))
         )
         history = train(model, some(80), optimizer="adamw", epochs=10, callbacks=[note])
     finally:
