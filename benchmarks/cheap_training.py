@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import locadv_tf as la  # before keras: it keeps TensorFlow's start-up messages off the screen
+from locadv_tf.data.batches import untuned
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
@@ -161,7 +162,7 @@ def build(dataset, seed, setting, names):
             model.compile(
                 "adam", loss=None if own_loss else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             )
-            data = numbered.shuffle(images, seed=seed).batch(BATCH, drop_remainder=True)
+            data = untuned(numbered.shuffle(images, seed=seed).batch(BATCH, drop_remainder=True))
             ready[name] = model, data, max(1, round(setting["epochs"] * share))
     return ready
 

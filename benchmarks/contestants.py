@@ -120,7 +120,7 @@ def train_kit(task):
     defended = la.LocalizedAdversarialTraining(task["model"], attack=attack, region="full", share=1.0)
     defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     options = tf.data.Options()
-    options.autotune.enabled = False  # as in load_data
+    options.autotune.enabled = False  # as in what the kit iterates
     data = tf.data.Dataset.from_tensor_slices(({"image": x, "mask": mask}, y)).with_options(options)
     data = data.batch(BATCH, drop_remainder=True).cache()
 

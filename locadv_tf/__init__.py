@@ -37,7 +37,7 @@ from locadv_tf.engine.stream import AttackResult, run_attack
 from locadv_tf.evaluation import challenge, reliance
 from locadv_tf.evaluation.intervals import paired_difference, share_interval, with_interval
 from locadv_tf.evaluation.measurement import evaluate, format_row, measure, natural_row, summarize
-from locadv_tf.models import colour_cnn, small_cnn
+from locadv_tf.models import colour_cnn, pretrained, residual_cnn, small_cnn
 
 # Reports
 from locadv_tf.reports import claims
@@ -47,6 +47,7 @@ from locadv_tf.reports.tables import claims_table, headline_table, results_table
 from locadv_tf.startup import describe_device, full_float32, grow_gpu_memory, repeat_exactly
 from locadv_tf.training.localized import LocalizedAdversarialTraining, passes_per_image
 from locadv_tf.training.overfitting import OverfittingWatch
+from locadv_tf.training.pipeline import flip_and_shift
 from locadv_tf.training.recipes import TRAININGS, recipe, single_step, train_classifier
 from locadv_tf.units import default_eps, eps_255
 
@@ -67,6 +68,7 @@ __all__ = [
     "TRAININGS",
     "recipe",
     "single_step",
+    "flip_and_shift",
     "passes_per_image",
     "OverfittingWatch",
     # Data and models
@@ -77,6 +79,8 @@ __all__ = [
     "to_arrays",
     "small_cnn",
     "colour_cnn",
+    "residual_cnn",
+    "pretrained",
     # Whole data sets
     "run_attack",
     "AttackResult",

@@ -209,14 +209,19 @@ def test_a_model_of_nan_weights_is_called_broken_before_work():
 
 
 def test_data_of_unknown_length_is_announced_after_a_minute():
-    data = tf.data.Dataset.from_tensor_slices((IMAGE, LABEL)).repeat(10).batch(2)
+    def endless():
+        for _ in range(20):
+            yield IMAGE[:2], LABEL[:2]
+
+    data = tf.data.Dataset.from_generator(endless, output_types=("float32", "int64"))
     times = itertools.count(0, 20)
     with pytest.warns(UserWarning, match=r"^6 images came in the first 60 s from data of unknown length") as seen:
-        assert len(list(batches._elements(data, seconds=60, clock=lambda: next(times)))) == 20
+        assert len(list(batches.announced(data, seconds=60, clock=lambda: next(times)))) == 20
     assert len(seen) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        list(batches.batches(data, 2))
+        known = tf.data.Dataset.from_tensor_slices((IMAGE, LABEL)).batch(2)
+        list(batches.announced(known, seconds=0))
 
 
 @pytest.mark.parametrize("call", ["run_attack", "evaluate"])

@@ -12,7 +12,7 @@ KIT = ROOT / "locadv_tf"
 
 # From what is used to who uses it: each part imports from earlier ones only. Parts on one floor do not know each other.
 FLOORS = (
-    ("units", "startup", "validation"),
+    ("units", "startup", "validation", "network"),
     ("attacks", "models"),
     ("data",),
     ("engine", "training"),

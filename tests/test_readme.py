@@ -146,7 +146,10 @@ def run(code, folder, **options):
 
 
 def test_every_snippet_is_run_below():
-    words = ("la.evaluate(", "la.LocalizedAutoAttack(", "MirroredStrategy", "SLURMCluster")
+    words = (
+        "la.evaluate(", "la.LocalizedAutoAttack(", "MirroredStrategy", "SLURMCluster", "la.residual_cnn(",
+        "la.pretrained(",
+    )  # fmt: skip
     assert sorted(snippet(word) for word in words) == sorted(SNIPPETS)
 
 
@@ -155,6 +158,11 @@ def test_module_snippet(tmp_path):
     assert "PGD-20 · background · eps 25.5/255: accuracy" in told
     assert re.search(r"robust accuracy [01]\.\d{3}", told)
     assert (tmp_path / "defended.keras").exists()
+
+
+def test_training_snippets(tmp_path):
+    told = "\nassert len(history['val_adversarial_accuracy']) == 2"
+    run(snippet("la.residual_cnn(") + told + "\n" + snippet("la.pretrained("), tmp_path)
 
 
 def test_several_gpus_snippet(tmp_path):

@@ -10,9 +10,13 @@ import tensorflow as tf
 
 from locadv_tf import validation
 
-# The gradient of a confident model underflows to zero in float16, and sign(0) = 0 stops the attack. A power of two
-# changes no float32 gradient's sign.
+# Gradients are returned times this: in float32 those of a confident model underflow later. A power of two changes no
+# gradient's sign.
 GRADIENT_SCALE = 2.0**12
+
+# The largest gradient of an image's logits on its way back through the model. Between 6e-8 and 65504, which is all that
+# float16 holds, it leaves a factor of 256 to the top and more to the bottom, where sign(0) = 0 would stop the attack.
+LARGEST_GRADIENT = 2.0**8
 
 LOSSES = ("cross-entropy", "margin", "dlr")
 
@@ -49,9 +53,17 @@ def respond(model, x, label, target=None, *, climb="cross-entropy", aim=None):
     Raises:
         ValueError: for a model that returns no logits, or too few classes for the loss.
     """
+    return judged(_logits(model, x), label, target, climb=climb, aim=aim)
+
+
+def _logits(model, x):
     logits = model(x, training=False)  # batch-norm statistics do not move and dropout is off
     validation.model_logits(model, logits)
-    logits = tf.cast(logits, tf.float32)
+    return tf.cast(logits, tf.float32)
+
+
+def judged(logits, label, target=None, *, climb="cross-entropy", aim=None):
+    """What float32 logits `(N, classes)` say, a `Response` without a gradient; arguments as for `respond`."""
     predicted = tf.argmax(logits, axis=-1)
     if target is None:
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits)
@@ -87,11 +99,11 @@ def respond_with_gradient(model, x, label, target=None, *, climb="cross-entropy"
 
 
 def _respond_with_gradient(model, x, label, target, climb, aim):
-    def look(x):
-        seen = respond(model, x, label, target, climb=climb, aim=aim)
+    def look(logits):
+        seen = judged(logits, label, target, climb=climb, aim=aim)
         return seen.value, seen
 
-    response, gradient = input_gradient(look, x)
+    response, gradient = input_gradient(model, x, look)
     if gradient is None:
         raise ValueError(
             "no gradient flows from the loss back to the image; expected a model that is differentiable in its input. "
@@ -114,21 +126,37 @@ def mean(looks):
     return Response(loss, votes > len(looks) / 2, value, gradient)
 
 
-def input_gradient(look, x):
+def input_gradient(model, x, look):
     """The gradient of a number per image in the images, times `GRADIENT_SCALE`.
 
     Args:
-        look: a function of the images that returns `(value, seen)`: a number per image, `(N,)`, and anything else.
+        model: a Keras model that returns logits.
         x: float32 `(N, H, W, C)`.
+        look: a function of the float32 logits `(N, classes)` that returns `(value, seen)`: a number per image, `(N,)`,
+            and anything else.
 
     Returns:
         `(seen, gradient)`: the gradient is float32 `(N, H, W, C)`, or None where nothing flows back to the images.
     """
+    with tf.GradientTape(watch_accessed_variables=False) as through_the_model:
+        through_the_model.watch(x)
+        logits = _logits(model, x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        value, seen = look(x)
-        total = GRADIENT_SCALE * tf.reduce_sum(value)  # a sum: no image's gradient depends on its neighbours
-    return seen, tape.gradient(total, x)
+        tape.watch(logits)
+        value, seen = look(logits)
+        total = tf.reduce_sum(value)  # a sum: no image's gradient depends on its neighbours
+    of_logits = tape.gradient(total, logits)
+    size = _power_of_two(tf.reduce_max(tf.abs(of_logits), axis=-1, keepdims=True))
+    scaled = of_logits * (LARGEST_GRADIENT / size)
+    gradient = through_the_model.gradient(logits, x, output_gradients=scaled)
+    back = (GRADIENT_SCALE / LARGEST_GRADIENT) * size[:, :, None, None]
+    return seen, None if gradient is None else gradient * back
+
+
+def _power_of_two(x):
+    """The largest power of two that is at most x, and at least 2**-100: float32 without its fraction."""
+    exponent = tf.bitwise.bitwise_and(tf.bitcast(x, tf.int32), 0x7F800000)
+    return tf.maximum(tf.bitcast(exponent, tf.float32), 2.0**-100)
 
 
 def margin(logits, label, aim=None):

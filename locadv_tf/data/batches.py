@@ -47,8 +47,7 @@ def batches(data, size):
         raise ValueError(f"data has image, label and mask of rank {ranks}; {_EXPECTED}, unbatched or batched once.")
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("data repeats without end; expected a finite data set. Leave out repeat(), or add take(n).")
-    unknown = data.cardinality() == tf.data.UNKNOWN_CARDINALITY
-    return _elements(data.batch(size) if ranks[1] == 0 else data, seconds=PATIENCE if unknown else math.inf)
+    return _elements(untuned(data.batch(size) if ranks[1] == 0 else data))
 
 
 def to_arrays(data):
@@ -131,19 +130,39 @@ def _slices(parts, size):
         yield image, label, mask[0] if mask else None
 
 
-def _elements(dataset, *, seconds, clock=time.monotonic):
-    """The elements as arrays. Of data whose length is unknown it says, once after some `seconds`, how many came."""
+def untuned(data):
+    """A data set as the kit iterates it: without tf.data's tuner, unless the user switched it on.
+
+    The tuner sleeps for 10, 20, 40 … ms at a time. Sometimes the end of an epoch waits for it (TensorFlow 2.21): a
+    short epoch can take twice as long. The data sets that a user makes keep TensorFlow's own options.
+    """
+    if data.options().autotune.enabled is not None:
+        return data
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
+
+
+def announced(dataset, *, seconds=PATIENCE, clock=time.monotonic):
+    """The batches as NumPy arrays. Of data of unknown length it says, once after some `seconds`, how many came."""
     start, count = clock(), 0
+    if dataset.cardinality() != tf.data.UNKNOWN_CARDINALITY:
+        seconds = math.inf
     for element in dataset.as_numpy_iterator():
-        image, label, *mask = _parts(element)
-        count += len(label)
+        count += len(element[1])
         if (elapsed := clock() - start) >= seconds:
             warnings.warn(
                 f"{count} images came in the first {elapsed:.0f} s from data of unknown length, and there are "
                 "more. If it has no end, this goes on for ever: stop it and use data.take(n). If it has one, wait.",
-                stacklevel=2,
+                stacklevel=3,
             )
             seconds = math.inf
+        yield element
+
+
+def _elements(dataset):
+    for element in announced(dataset):
+        image, label, *mask = _parts(element)
         yield image, label, mask[0] if mask else None
 
 

@@ -104,12 +104,7 @@ def load_data(
         return {"image": tf.cast(image, tf.float32) / 255.0, "mask": tf.cast(background, tf.float32)}, label
 
     data = tf.data.Dataset.from_tensor_slices((x, background, y))
-    data = data.map(to_float, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    # tf.data's tuner sleeps for 10, 20, 40 … ms at a time. Sometimes the end of an epoch waits for it (TensorFlow
-    # 2.21): a short epoch can take twice as long. So tuning is off here and in all data sets made from this one.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return data.with_options(options)
+    return data.map(to_float, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def class_names(name):

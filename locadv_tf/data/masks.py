@@ -217,9 +217,7 @@ def saliency(images, labels, *, model, foreground=0.3, smoothness=1.0, batch_siz
     found = []
     for start in range(0, len(images), batch_size):
         x, y = tf.constant(images[start : start + batch_size]), labels[start : start + batch_size]
-        _, gradient = losses.input_gradient(
-            lambda x, y=y: (tf.gather(model(x, training=False), y, axis=1, batch_dims=1), None), x
-        )
+        _, gradient = losses.input_gradient(model, x, lambda z, y=y: (tf.gather(z, y, axis=1, batch_dims=1), None))
         if gradient is None or not np.isfinite(gradient).all():
             raise ValueError("the model's input gradient is missing or not finite; expected numbers. Check the model.")
         maps = np.abs(gradient).max(axis=-1)

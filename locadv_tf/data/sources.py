@@ -4,19 +4,16 @@ import difflib
 import functools
 import os
 import re
-import threading
-import urllib.error
-import urllib.request
 
 import cv2
 import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
+from locadv_tf.network import answers as _network_answers
 
 EMBEDDED = ("digits", "composite")
 SPLITS = ("train", "validation", "test")
-PROBE = "https://storage.googleapis.com"  # where TFDS keeps its own copies
 
 
 def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=None, download=True):
@@ -306,27 +303,6 @@ def _prepared(name, download):
     except Exception as error:  # any error of TFDS, its hosts or its parsers: the student needs one line
         raise missing(f"could not be downloaded ({_first_line(error)})") from error
     return builder
-
-
-def _network_answers(seconds=3.0):
-    """Tries once, for at most `seconds`: without a network TFDS retries for minutes."""
-    answers = []
-
-    def ask():
-        try:
-            # A new opener reads the present proxy variables; urlopen keeps the first ones.
-            urllib.request.build_opener().open(PROBE, timeout=seconds).close()
-            answers.append(True)
-        except urllib.error.HTTPError as error:  # an error page is also an answer
-            error.close()
-            answers.append(True)
-        except Exception:  # no route, no name, a wrong or closed proxy: no network
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)  # the timeout above does not limit the look-up of the name
-    thread.start()
-    thread.join(seconds)
-    return bool(answers)
 
 
 def _first_line(error):

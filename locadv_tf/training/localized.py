@@ -163,13 +163,13 @@ class LocalizedAdversarialTraining(keras.Model):
         image, allowed, label, sample_weight = self._unpack(data)
         weight = tf.ones_like(label, tf.float32) if sample_weight is None else sample_weight
         adversarial = self.attack(self.classifier, image, label, mask=allowed, seed=self.seed)
-        logits = {name: self.classifier(x, training=False) for name, x in
-                  {"natural": image, "adversarial": adversarial}.items()}  # fmt: skip
-        losses = {}
-        for name, value in logits.items():
-            self._track(name, label, value, weight)
+        logits, losses = {}, {}
+        for name, x in {"natural": image, "adversarial": adversarial}.items():
+            logits[name] = self.classifier(x, training=False)
+            self._track(name, label, logits[name], weight)
+            # At once: what layers add to the loss is that of the classifier's last call.
             losses[name] = self.compute_loss(
-                x=image, y=label, y_pred=value, sample_weight=sample_weight, training=False
+                x=x, y=label, y_pred=logits[name], sample_weight=sample_weight, training=False
             )
         loss = (1 - self.share) * losses["natural"] + self.share * losses["adversarial"]
         return self._logs(loss, label, logits["natural"], sample_weight)

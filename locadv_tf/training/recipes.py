@@ -5,13 +5,17 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 from locadv_tf.attacks.attack import check_attack
 from locadv_tf.attacks.pgd import PGD, RandomNoise
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.masks import random
 from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining, passes_per_image
-from locadv_tf.validation import choice, count, fraction, labels
+from locadv_tf.training.optimizers import KeepAverages, averages, optimizer_named
+from locadv_tf.training.pipeline import batched
+from locadv_tf.validation import choice, count, fraction
+from locadv_tf.validation import labels as check_labels
 
 BLOBS = 2.0  # smoothness of the random masks: blobs, as a background is; a convolution averages single pixels away
 
@@ -133,11 +137,15 @@ def train_classifier(
     validation=None,
     epochs=5,
     batch_size=128,
+    optimizer="adam",
+    augment=None,
+    class_weight=None,
+    early_stopping=None,
     seed=0,
     callbacks=(),
     verbose=0,
 ):
-    """Trains a classifier in place with Adam, on reshuffled batches: what the notebooks do with every model.
+    """Trains a classifier in place, on reshuffled batches: what the notebooks do with every model.
 
     Args:
         model: a built Keras model, float32 images in [0, 1] to logits.
@@ -146,6 +154,17 @@ def train_classifier(
             good as PGD-5 with half of each batch: `single_step(eps)` with `share=0.75` (benchmarks/CHEAP_TRAINING.md).
         validation: an unbatched data set for the `val_` logs, or None.
         epochs, batch_size: whole numbers.
+        optimizer: `"adam"`, plain; `"adamw"`, for a training of many epochs: AdamW with weight decay, a rate that is
+            warmed up and lowered along a cosine, and averaged weights; or a Keras optimizer of your own. With one that
+            averages (`use_ema`) the averages are what is validated, what callbacks see, and what the model has in the
+            end.
+        augment: changes images and masks together, anew in each epoch: `flip_and_shift` for photographs, or your own
+            `(image, mask, seed) → (image, mask)` of a batch. None: nothing is changed.
+        class_weight: `"balanced"`: each class counts the same, however many images it has; or a dictionary from class
+            to weight, as for `fit`; None: each image counts the same. In training only.
+        early_stopping: an integer: stop after so many epochs without a better `val_adversarial_accuracy`
+            (`val_natural_accuracy` where `share=0`), and keep the best epoch's weights (Rice et al. 2020,
+            arXiv:2002.11569). It needs validation images. None: train to the end.
         seed: integer that the order of the images and the attack's random numbers follow from.
         callbacks: as for `fit`; an `OverfittingWatch` for a single-step attack.
         verbose: as for `fit`; 2 (a line per epoch) reads well in an executed notebook.
@@ -173,23 +192,38 @@ def train_classifier(
         _check_unbatched(validation, "validation")
     if batch_size == 1 and 0 < share < 1:
         raise ValueError(_NO_HALVES.format(share=share))
+    if early_stopping is not None:
+        count(early_stopping, name="early_stopping")
+        if validation is None:
+            raise ValueError(f"early_stopping={early_stopping} needs images to judge by; expected validation=….")
+    if augment is not None and not callable(augment):
+        raise ValueError(f"augment={augment!r}; expected a function (image, mask, seed), such as la.flip_and_shift.")
+    if not (class_weight in (None, "balanced") or isinstance(class_weight, dict)):
+        raise ValueError(f"class_weight={class_weight!r}; expected 'balanced', a dictionary or None.")
     defended = LocalizedAdversarialTraining(model, attack=attack, region=region, share=share, seed=seed)
-    defended.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    train = train.cache()
-    images = _count_and_check(train, model.output_shape[-1])
-    shuffled = train.shuffle(images, seed=seed).batch(batch_size)  # all of them: in memory they are anyway
-    validation = None if validation is None else validation.cache().batch(500)
-    options = {"validation_data": validation, "epochs": epochs, "callbacks": list(callbacks), "verbose": verbose}
-    return defended.fit(shuffled, shuffle=False, **options).history
-
-
-def _count_and_check(data, num_classes):
-    """How many images there are; their labels are looked at. A graph cannot look: a GPU makes of a wrong one a NaN."""
-    n = 0
-    for _, label, *_ in data.batch(1000):
-        labels(label, label, num_classes=num_classes, name="train's label")
-        n += len(label)
-    return n
+    optimizer_named(optimizer, steps=1)  # a wrong name is told before the data are read
+    shuffled, labels = batched(train, batch_size, name="train", seed=seed, augment=augment)
+    # A graph cannot look at labels: a GPU makes of a wrong one a NaN.
+    check_labels(labels, labels, num_classes=model.output_shape[-1], name="train's label")
+    if validation is not None:
+        validation, _ = batched(validation, 500, name="validation")
+    optimizer = optimizer_named(optimizer, steps=epochs * -(-len(labels) // batch_size))
+    defended.compile(optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    callbacks = list(callbacks)
+    if averages(optimizer):
+        callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), *callbacks]
+    if early_stopping is not None:
+        watched = "val_adversarial_accuracy" if share > 0 else "val_natural_accuracy"
+        best = {"mode": "max", "restore_best_weights": True}
+        callbacks.append(keras.callbacks.EarlyStopping(watched, patience=early_stopping, **best))
+    if averages(optimizer):
+        callbacks.append(KeepAverages())
+    options = {"validation_data": validation, "epochs": epochs, "callbacks": callbacks, "verbose": verbose}
+    if class_weight == "balanced":
+        classes = np.unique(labels)
+        weights = compute_class_weight("balanced", classes=classes, y=labels)
+        class_weight = dict(zip(classes.tolist(), weights.tolist(), strict=True))
+    return defended.fit(shuffled, shuffle=False, class_weight=class_weight, **options).history
 
 
 def _check_unbatched(data, name):

@@ -216,7 +216,7 @@ class Observations:
         for image, label in zip(*(_slices(part, self.batch_size) for part in (self.image, self.label)), strict=True):
             label = tf.constant(label)
             _, gradient = losses.input_gradient(
-                lambda x, label=label: (losses.respond(model, x, label, climb=climb).value, None), tf.constant(image)
+                model, tf.constant(image), lambda z, label=label: (losses.judged(z, label, climb=climb).value, None)
             )
             if gradient is None:
                 return None

@@ -166,6 +166,43 @@ def test_9_gradients_survive_float16(climb, weight, bias):
     np.testing.assert_array_equal(signs["mixed_float16"], signs["float32"])
 
 
+@pytest.mark.parametrize(
+    ("climb", "gain", "gap"),
+    [
+        ("cross-entropy", 100.0, 1.0),  # a layer whose gain takes 2**12 beyond float16's 65504
+        ("dlr", 1.0, 1e-3),  # logits so close that their ratio's gradient is 1,000
+        ("dlr", 100.0, 1e-2),
+        ("margin", 100.0, 1.0),
+    ],
+)
+def test_9_gradients_do_not_overflow_in_float16(climb, gain, gap):
+    image, label = np.full((2, 6, 6, 1), 0.5, "float32"), tf.constant([0, 0], tf.int64)
+    towards = np.random.default_rng(0).uniform(0.5, 1.5, (36, 1)) * gap / 36 / gain
+    bias = gap * np.array([1, 0, -1])
+    weights = [np.full((1, 1, 1, 1), gain), np.zeros(1), np.hstack([towards, 0 * towards, 0 * towards]), bias]
+    layers, found = keras.layers, {}
+    for policy in ("float32", "mixed_float16"):
+        conv, flat = layers.Conv2D(1, 1, dtype=policy), layers.Flatten(dtype=policy)
+        model = keras.Sequential([keras.Input((6, 6, 1)), conv, flat, layers.Dense(3, dtype="float32")])
+        model.set_weights(weights)
+        found[policy] = losses.respond_with_gradient(model, tf.constant(image), label, climb=climb).gradient.numpy()
+    assert (found["float32"] != 0).all()
+    np.testing.assert_allclose(found["mixed_float16"], found["float32"], rtol=0.02)
+
+
+def test_the_scale_of_one_images_gradient_leaves_the_others_alone():
+    rng = np.random.default_rng(0)
+    logits, label = rng.normal(size=(3, 1, 1, 4)).astype("float32"), tf.constant([0, 1, 2], tf.int64)
+    extreme = np.concatenate([logits, np.float32([[[[80, 0, 0, 0]]], [[[np.nan, 0, 0, 0]]], [[[0, 0, 0, 0]]]])])
+    alone = losses.respond_with_gradient(logits_themselves, tf.constant(logits), label).gradient
+    among = losses.respond_with_gradient(
+        logits_themselves, tf.constant(extreme), tf.concat([label, tf.zeros(3, tf.int64)], axis=0)
+    ).gradient.numpy()
+    np.testing.assert_array_equal(among[:3], alone)
+    assert (among[3, 0, 0, 1:] > 0).all()  # probabilities of 1e-35
+    assert np.isnan(among[4]).any() and np.isfinite(among[5]).all()
+
+
 def test_a_point_whose_logits_are_not_numbers_fools_but_hits_no_target():
     x = tf.fill((2, 1, 1, 3), np.float32("nan"))
     label = tf.constant([0, 1], tf.int64)  # class 0 is what argmax makes of NaN

@@ -18,6 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import locadv_tf as la
+from locadv_tf import network
 from locadv_tf.data import cache, sources
 from locadv_tf.data.composite import composite
 from locadv_tf.data.load import background_masks
@@ -146,9 +147,9 @@ def test_digits_are_what_design_says(digits_train, digits_validation, digits_tes
     assert la.class_names("digits") == [str(digit) for digit in range(10)] == la.class_names("composite")
 
 
-def test_no_tuner_makes_an_epoch_wait(digits_train):
-    for one in (digits_train, digits_train.cache().shuffle(10, seed=0).batch(4), tf.data.Dataset.zip(digits_train)):
-        assert one.options().autotune.enabled is False
+def test_a_users_pipeline_has_tensorflows_options(digits_train):
+    for one in (digits_train, digits_train.map(lambda inputs, label: (inputs, label)).batch(4), digits_train.cache()):
+        assert one.options() == tf.data.Options()
 
 
 def test_a_data_set_repeats_itself(digits_train):
@@ -361,7 +362,7 @@ def test_mnist_and_cifar10(tfds_dir, monkeypatch, capfd):
 
 
 def test_absent_data_is_one_line_within_seconds(empty_dir, monkeypatch):
-    monkeypatch.setattr(sources, "PROBE", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(network, "PROBE", "http://127.0.0.1:9")  # nothing listens there
     start = time.perf_counter()
     with pytest.raises(ValueError) as error:
         la.load_data("mnist")
@@ -401,7 +402,7 @@ class Refusal(Answer):
 
 def test_a_network_that_never_answers_is_given_up(empty_dir, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the connection and says nothing
-        monkeypatch.setattr(sources, "PROBE", f"http://127.0.0.1:{mute.getsockname()[1]}")
+        monkeypatch.setattr(network, "PROBE", f"http://127.0.0.1:{mute.getsockname()[1]}")
         start = time.perf_counter()
         with pytest.raises(ValueError, match="there is no network"):
             la.load_data("fashion_mnist")
@@ -420,12 +421,12 @@ def test_a_name_server_that_never_answers_is_given_up(monkeypatch):
 def test_any_answer_is_a_network(monkeypatch):
     for handler in (Answer, Refusal):
         with server(handler) as address:
-            monkeypatch.setattr(sources, "PROBE", address)
+            monkeypatch.setattr(network, "PROBE", address)
             assert sources._network_answers()
 
 
 def test_a_proxy_is_honoured(monkeypatch):
-    monkeypatch.setattr(sources, "PROBE", "http://nowhere.invalid")
+    monkeypatch.setattr(network, "PROBE", "http://nowhere.invalid")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     assert not sources._network_answers(seconds=2)

@@ -332,6 +332,48 @@ def test_logs_are_means_over_all_batches():
     assert whole == pytest.approx(parts, rel=1e-5)
 
 
+class Adds(keras.layers.Layer):
+    """Adds the images' mean square to the loss."""
+
+    def call(self, x):
+        self.add_loss(keras.ops.mean(x**2))
+        return x
+
+
+@pytest.mark.parametrize("compiled", [{}, {"run_eagerly": True}], ids=["graph", "eager"])
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_what_layers_add_to_the_loss_is_that_of_the_images_it_belongs_to(share, compiled):
+    image, mask, label = samples(8)
+    penalty = keras.layers.Dense(CLASSES, kernel_regularizer=keras.regularizers.L2(0.3), activity_regularizer="l1")
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 1)), Adds(), keras.layers.Flatten(), penalty])
+    adversarial = fgsm_by_hand(model, image, mask, label)
+
+    def objective(x):
+        loss = keras.ops.mean(cross_entropy(label, model(x)))
+        assert len(model.losses) == 3
+        return float(loss + sum(model.losses))  # of the call right before
+
+    natural, attacked = objective(image), objective(adversarial)
+    mixed = objective(mixed_by_hand(model, image, mask, label, attacked=int(8 * share)) if share else image)
+    defended = defend(model, share=share, optimizer=keras.optimizers.SGD(0.0), **compiled)
+    found = defended.evaluate(batches(image, mask, label, size=8), verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx((1 - share) * natural + share * attacked, rel=1e-5)
+    assert abs(natural - attacked) > 1e-3
+    assert fit(defended, batches(image, mask, label, size=8))["loss"] == [pytest.approx(mixed, rel=1e-5)]
+
+
+def test_what_layers_add_to_the_loss_trains_the_weights():
+    image, mask, label = samples(8)
+    penalty = keras.layers.Dense(CLASSES, kernel_regularizer=keras.regularizers.L2(0.5))
+    models = [linear(), keras.Sequential([keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten(), penalty])]
+    models[1].set_weights(models[0].get_weights())
+    before = models[0].get_weights()[0]
+    for model in models:
+        fit(defend(model, attack=NOISE, share=1, region="full"), batches(image, mask, label, size=8))
+    plain, regularized = (model.get_weights()[0] for model in models)
+    np.testing.assert_allclose(regularized, plain - RATE * 2 * 0.5 * before, atol=1e-5)
+
+
 # Randomness.
 
 

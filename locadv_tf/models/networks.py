@@ -1,16 +1,13 @@
-"""The small classifiers that the notebooks train: plain Keras models that return logits.
+"""Classifiers to train from scratch: plain Keras models that return logits.
 
 Normalization is their first layer: an attack's eps is always in pixel units of [0, 1].
 """
 
-import json
+import itertools
 import numbers
-import os
-import zipfile
 from collections.abc import Iterable
 
 import keras
-import numpy as np
 
 from locadv_tf import validation
 
@@ -77,68 +74,54 @@ def colour_cnn(input_shape, num_classes, *, seed=0):
     )
 
 
-def load_classifier(path, *, input_shape):
-    """Loads a saved classifier of any origin: no code in the file is run, nothing is unpickled.
+def residual_cnn(input_shape, num_classes, *, width=32, depth=1, seed=0):
+    """A residual network with pre-activation and batch normalization: a classifier for photographs that can see.
+
+    He et al. (2016, arXiv:1603.05027, fig. 1b), as for CIFAR-10: three stages of residual blocks, of `width`, 2 `width`
+    and 4 `width` channels. Its first convolution halves the image, which makes it several times faster on a CPU. It
+    wants more training than `colour_cnn`: `train_classifier(..., optimizer="adamw", augment=flip_and_shift)`.
 
     Args:
-        path: a file that `model.save("name.keras")` wrote.
-        input_shape: `(height, width, channels)` of the images for the model.
+        input_shape, num_classes, seed: as for `small_cnn`.
+        width: channels of the first stage, at least 1.
+        depth: residual blocks per stage, at least 1.
 
     Returns:
-        The Keras model, uncompiled.
+        An uncompiled `keras.Model`: float32 images in [0, 1], `(N, H, W, C)`, to float32 logits `(N, num_classes)`.
 
     Raises:
-        ValueError: if there is no such file; if it has another format, needs its own code, takes other images or
-            returns no logits.
+        ValueError: also for a width or depth that is not a whole number, or below 1.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     small_cnn((28, 28, 1), 10).save(f"{folder}/model.keras")
-        ...     load_classifier(f"{folder}/model.keras", input_shape=(28, 28, 1)).output_shape
-        (None, 10)
+        >>> model = residual_cnn(input_shape=(32, 32, 3), num_classes=10)
+        >>> model.output_shape, model.count_params()
+        ((None, 10), 309290)
     """
-    name = os.fspath(path)
-    if not os.path.isfile(name):
-        raise ValueError(f"{name!r} is no file; expected a classifier that model.save('name.keras') wrote.")
-    if not (name.endswith(".keras") and zipfile.is_zipfile(name)):
-        raise ValueError(
-            f"{name!r} is not in Keras's own format; expected a .keras file. Load the model where it was "
-            "made, and call model.save('name.keras')."
+    layers, init = _parts(input_shape, num_classes, seed)
+    width, depth = validation.count(width, name="width"), validation.count(depth, name="depth")
+
+    def convolution(x, filters, size=3, strides=1):
+        return layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, kernel_initializer=init())(
+            x
         )
-    try:
-        model = keras.saving.load_model(name, compile=False, safe_mode=True)
-    except Exception as problem:  # any error is possible with an unknown file
-        reason = str(problem).rpartition("Exception encountered: ")[2].partition(". ")[0]
-        raise ValueError(
-            f"{name!r} cannot be rebuilt: {reason}; expected Keras's own layers. Lambda layers hold code, "
-            "which is not run. For your own layers, use la.verdicts.check in Python."
-        ) from problem
-    shape = model.input_shape
-    if not (isinstance(shape, tuple) and len(shape) == len(input_shape) + 1):
-        raise ValueError(f"{name!r} takes {shape}; expected one input, a batch of images {(None, *input_shape)}.")
-    if any(own not in (None, side) for own, side in zip(shape[1:], input_shape, strict=True)):
-        raise ValueError(
-            f"{name!r} takes images {shape[1:]}, the data set has {tuple(input_shape)}; expected equal shapes."
-        )
-    validation.model_logits(model, model(np.zeros((1, *input_shape), np.float32), training=False))
-    return model
 
+    def activated(x):
+        # Statistics of the last ten batches: after a few short epochs those of a hundred would still be the first ones.
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
-def layer_count(path):
-    """The number of layers of a saved classifier, nested ones too, without loading it; 0 if the file does not tell."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            config = json.loads(file.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return 0
-    return _layers(config)
-
-
-def _layers(config):
-    inner = config.get("config") if isinstance(config, dict) else None
-    found = inner.get("layers") if isinstance(inner, dict) else None
-    return sum(1 + _layers(layer) for layer in found) if isinstance(found, list) else 0
+    image = keras.Input(tuple(input_shape), name="image")
+    x = convolution(layers.Rescaling(2.0, offset=-1.0)(image), width, strides=2)
+    for stage in range(3):
+        filters = width * 2**stage
+        for block in range(depth):
+            strides = 2 if stage and not block else 1
+            before = activated(x)
+            if x.shape[-1] != filters or strides > 1:
+                x = convolution(before, filters, size=1, strides=strides)
+            x = layers.Add()([x, convolution(activated(convolution(before, filters, strides=strides)), filters)])
+    x = layers.GlobalAveragePooling2D()(activated(x))
+    logits = layers.Dense(num_classes, dtype="float32", name="logits", kernel_initializer=init())(x)
+    return keras.Model(image, logits, name="residual_cnn")
 
 
 def _parts(input_shape, num_classes, seed):
@@ -149,5 +132,5 @@ def _parts(input_shape, num_classes, seed):
         raise ValueError(f"input_shape={input_shape!r}; expected (height, width, channels), three positive integers.")
     validation.count(num_classes, name="num_classes", low=2)
     seed = validation.count(seed, name="seed", low=0)
-    seeds = iter(range(100 * seed, 100 * seed + 100))  # a different seed for each layer
+    seeds = itertools.count(100 * seed)  # a different seed for each layer
     return keras.layers, lambda: keras.initializers.HeNormal(seed=next(seeds))

@@ -11,6 +11,7 @@ MODELS = [
     pytest.param(la.small_cnn, (28, 28, 1), id="small_cnn, grey"),
     pytest.param(la.small_cnn, (9, 13, 3), id="small_cnn, odd sides"),
     pytest.param(la.colour_cnn, (32, 32, 3), id="colour_cnn"),
+    pytest.param(la.residual_cnn, (17, 30, 3), id="residual_cnn"),
 ]
 
 
@@ -33,14 +34,14 @@ def test_the_seed_decides_the_weights(build, shape):
     first, again, other = (build(shape, 3, seed=seed).get_weights() for seed in (0, 0, 1))
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)
-        assert not a.any() or (a != c).any()  # biases start at 0
+        assert np.ptp(a) == 0 or (a != c).any()  # biases start at 0, the scales of batch normalization at 1
     signs = [tuple(np.sign(weights.flat[:20])) for weights in first if weights.ndim > 1]
     assert len(set(signs)) == len(signs)  # a seed of its own for each layer
 
 
 @pytest.mark.parametrize(("build", "shape"), MODELS)
 def test_normalization_is_the_first_layer(build, shape):
-    first = build(shape, 3).layers[0]
+    first = next(layer for layer in build(shape, 3).layers if not isinstance(layer, keras.layers.InputLayer))
     np.testing.assert_allclose(first(np.float32([0, 0.5, 1])), [-1, 0, 1])
 
 
@@ -66,7 +67,7 @@ def test_it_is_saved_as_an_ordinary_keras_model(natural_model, tmp_path):
     np.testing.assert_array_equal(loaded(images((28, 28, 1))), natural_model(images((28, 28, 1))))
 
 
-@pytest.mark.parametrize("build", [la.small_cnn, la.colour_cnn])
+@pytest.mark.parametrize("build", [la.small_cnn, la.colour_cnn, la.residual_cnn])
 @pytest.mark.parametrize(
     ("shape", "classes", "message"),
     [
@@ -81,52 +82,26 @@ def test_bad_input(build, shape, classes, message):
         build(shape, classes)
 
 
-class Own(keras.layers.Layer):
-    """Somebody's layer, which nobody registered."""
-
-    def call(self, x):
-        return x
-
-
-def sequential(*last, shape=(28, 28, 1)):
-    return keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3), *last])
-
-
-def two_inputs():
-    both = [keras.Input((28, 28, 1)), keras.Input((28, 28, 1))]
-    return keras.Model(both, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Add()(both))))
-
-
-class TestLoadClassifier:
-    def test_it_is_the_model_that_was_saved(self, tmp_path):
-        model = la.small_cnn((28, 28, 1), 10)
-        model.save(tmp_path / "model.keras")
-        loaded = la.models.load_classifier(tmp_path / "model.keras", input_shape=(28, 28, 1))
-        np.testing.assert_array_equal(loaded(images((28, 28, 1))), model(images((28, 28, 1))))
-
-    @pytest.mark.parametrize(
-        ("build", "message"),
-        [
-            (lambda: sequential(shape=(32, 32, 3)), r"takes images \(32, 32, 3\), the data set has \(28, 28, 1\)"),
-            (two_inputs, "expected one input, a batch of images"),
-            (lambda: sequential(Own()), "cannot be rebuilt: .*'Own'.*; expected Keras's own layers"),
-            (lambda: sequential(keras.layers.Lambda(lambda x: x)), "Lambda layers hold code, which is not run"),
-            (lambda: sequential(keras.layers.Softmax()), "ends in softmax"),
-        ],
-    )
-    def test_what_is_refused(self, build, message, tmp_path):
-        build().save(tmp_path / "model.keras")
-        with pytest.raises(ValueError, match=message):
-            la.models.load_classifier(tmp_path / "model.keras", input_shape=(28, 28, 1))
-
-    def test_other_files(self, tmp_path):
-        with pytest.raises(ValueError, match="is no file; expected a classifier"):
-            la.models.load_classifier(tmp_path / "model.keras", input_shape=(28, 28, 1))
-        (tmp_path / "model.keras").write_bytes(b"\x80\x04pickle")
-        with pytest.raises(ValueError, match="not in Keras's own format"):
-            la.models.load_classifier(tmp_path / "model.keras", input_shape=(28, 28, 1))
-
-
 def test_an_input_shape_may_be_a_tensors():
     image = tf.zeros((2, 12, 12, 3))
     assert la.colour_cnn(image.shape[1:], 4).output_shape == (None, 4)
+
+
+def test_residual_cnn_is_pre_activated_and_as_wide_and_deep_as_told():
+    model = la.residual_cnn((16, 16, 3), 5, width=4, depth=2)
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions if layer.kernel_size == (3, 3)] == 5 * [4] + 4 * [8] + 4 * [16]
+    assert sum(layer.kernel_size == (1, 1) for layer in convolutions) == 2  # where width and size change
+    assert sum(isinstance(layer, keras.layers.Add) for layer in model.layers) == 6
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Add):  # nothing between a block and the next: the identity stays one
+            following = {type(node.operation).__name__ for node in layer._outbound_nodes}
+            assert following <= {"Add", "BatchNormalization"}
+    assert la.residual_cnn((16, 16, 3), 5, width=4).count_params() < model.count_params()
+    assert la.residual_cnn((8, 8, 1), 2, width=1, depth=20).output_shape == (None, 2)  # more than a hundred layers
+
+
+@pytest.mark.parametrize(("bad", "message"), [({"width": 0}, "width=0; expected"), ({"depth": 1.5}, "depth=1.5")])
+def test_residual_cnn_refuses(bad, message):
+    with pytest.raises(ValueError, match=message):
+        la.residual_cnn((16, 16, 3), 5, **bad)
