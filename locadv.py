@@ -71,6 +71,7 @@ def parser():
                     "trusted"))  # fmt: skip
     _challenge(_command(commands, "challenge", "exchange backgrounds: does natural, LAT or AT training rely on a "
                         "background that tells the label?"))  # fmt: skip
+    _prepare(commands)
     _course(commands)
     command = _command(commands, "colab", "point the notebooks' Colab badges at a public repository (in a clone)")
     command.add_argument(
@@ -166,6 +167,22 @@ def _challenge(command):
     command.add_argument("--test-limit", type=int, metavar="N", help="at most that many digits to test (default: all)")
     command.add_argument("--digits", default="digits", help="digits (default, embedded) or mnist")
     command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
+
+
+def _prepare(commands):
+    text = "turn official archives into a data set in TFDS_DATA_DIR, with masks that people drew"
+    sets = commands.add_parser("prepare", help=text, description=text[0].upper() + text[1:] + ".")
+    sets = sets.add_subparsers(required=True, metavar="set")
+
+    text = "Caltech-101 with its outlines (archives: doi 10.22002/D1.20086)"
+    command = _command(sets, "caltech101", text, run="prepare caltech101")
+    kinds = "a folder or an archive (.tar, .tar.gz, .zip)"
+    command.add_argument("--images", required=True, metavar="PATH", help=f"101_ObjectCategories, {kinds}")
+    command.add_argument("--annotations", required=True, metavar="PATH", help=f"Annotations, {kinds}")
+    command.add_argument("--categories", metavar="A,B,…", help="categories, with commas (default: all with outlines)")
+    command.add_argument(
+        "--name", default="caltech101_outlines", help="the set's name for load_data (default: caltech101_outlines)"
+    )
 
 
 def _course(commands):

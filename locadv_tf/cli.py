@@ -165,6 +165,20 @@ def _challenge(arguments):
     return 0
 
 
+def _prepare_caltech101(arguments):
+    from locadv_tf.data import caltech101  # here: it needs TFDS, whose import is slow
+
+    categories = [part.strip() for part in arguments.categories.split(",")] if arguments.categories else None
+    made = caltech101.prepare(arguments.images, arguments.annotations, categories=categories, name=arguments.name)
+    for file, why in made.left_out.items():
+        print(f"locadv: {file} is left out: {why}", file=sys.stderr)
+    sizes = ", ".join(f"{n} {split} images" for split, n in made.sizes.items())
+    print(f"{arguments.name}: {sizes}; left out without a usable outline: {len(made.left_out)}")
+    print(f'la.load_data("{arguments.name}", image_size=(64, 64))')
+    print(_shown(made.path))
+    return 0
+
+
 def _course_check(arguments):
     rows = release.check(arguments.assignments, log=lambda line: print(line, file=sys.stderr))
     for row in rows:
@@ -223,6 +237,7 @@ COMMANDS = {
     "collect": _collect,
     "check": _check,
     "challenge": _challenge,
+    "prepare caltech101": _prepare_caltech101,
     "course release": _course_release,
     "course check": _course_check,
     "course grade": _course_grade,

@@ -1,5 +1,6 @@
 """How much accuracy a model loses under attack, and whether it relies on the background."""
 
+from locadv_tf.evaluation.guesses import mask_quality
 from locadv_tf.evaluation.intervals import (
     bootstrap_difference,
     largest_share,
@@ -17,6 +18,7 @@ __all__ = [
     "evaluate",
     "format_row",
     "largest_share",
+    "mask_quality",
     "mean_interval",
     "measure",
     "natural_row",
