@@ -153,10 +153,15 @@ def _check(command):
 
 
 def _challenge(command):
-    command.add_argument("--out", default="reports/challenge", help="folder (default: reports/challenge)")
+    command.add_argument(
+        "--dataset", default="composite",
+        help="composite (default: digits on textures, embedded), or a TFDS set of photographs with drawn masks, as "
+        "caltech10_outlines",
+    )  # fmt: skip
+    command.add_argument("--out", help="folder (default: reports/challenge; of photographs, reports/challenge-DATASET)")
     command.add_argument(
         "--correlations", nargs="+", type=_number, metavar="C",
-        help="how often the background tells the label in training, each 0 to 1 (default: 0 0.5 0.8 0.9 1)",
+        help="composite: how often the background tells the label in training, each 0 to 1 (default: 0 0.5 0.8 0.9 1)",
     )  # fmt: skip
     command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds (default: 0 1 2)")
     command.add_argument("--eps", type=_number, default=2 / 255, help="budget of LAT and AT (default: 2/255)")
@@ -164,9 +169,13 @@ def _challenge(command):
     command.add_argument(
         "--train-limit", type=int, metavar="N", help="at most that many training images (default: all)"
     )
-    command.add_argument("--test-limit", type=int, metavar="N", help="at most that many digits to test (default: all)")
-    command.add_argument("--digits", default="digits", help="digits (default, embedded) or mnist")
-    command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
+    command.add_argument("--test-limit", type=int, metavar="N", help="at most that many test images (default: all)")
+    command.add_argument("--digits", help="composite: digits (default, embedded) or mnist")
+    command.add_argument("--backgrounds", help="composite: textures (default, embedded) or cifar10")
+    command.add_argument("--image-size", type=int, metavar="PIXELS", help="photographs: side of a square (default: 64)")
+    command.add_argument(
+        "--fill", help="photographs: how an object's place is filled, inpaint or tiles (default: inpaint)"
+    )
 
 
 def _prepare(commands):

@@ -2,6 +2,7 @@
 
 from locadv_tf.evaluation.guesses import mask_quality
 from locadv_tf.evaluation.intervals import (
+    balanced_interval,
     bootstrap_difference,
     largest_share,
     mean_interval,
@@ -14,6 +15,7 @@ from locadv_tf.evaluation.measurement import Measurement, evaluate, format_row, 
 
 __all__ = [
     "Measurement",
+    "balanced_interval",
     "bootstrap_difference",
     "evaluate",
     "format_row",
