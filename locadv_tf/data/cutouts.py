@@ -19,8 +19,9 @@ def filled(image, share, *, how="inpaint"):
     Args:
         image: uint8 `(H, W, 3)`.
         share: the object's share of each pixel, float32 `(H, W, 1)`.
-        how: `"inpaint"` (Telea 2004, OpenCV) or `"tiles"` (Xiao et al. 2021: the hole's bounding box is covered with
-            copies of the largest rectangle beside it; if the box has nothing beside it, inpainted).
+        how: `"inpaint"` (Bertalmio, Bertozzi and Sapiro 2001, OpenCV's; one colour stays exactly that colour), or
+            `"tiles"` (Xiao et al. 2021: the hole's bounding box is covered with copies of the largest rectangle beside
+            it; if the box has nothing beside it, inpainted).
 
     Returns:
         uint8 `(H, W, 3)`: the image itself outside the hole. Where the hole is everything, mid-grey.
@@ -37,7 +38,7 @@ def filled(image, share, *, how="inpaint"):
         return np.full_like(image, 128)
     if how == "tiles" and (tiled := _tiled(image, place)) is not None:
         return tiled
-    return cv2.inpaint(image, place.astype(np.uint8), REACH, cv2.INPAINT_TELEA)
+    return cv2.inpaint(image, place.astype(np.uint8), REACH, cv2.INPAINT_NS)
 
 
 def hole(share):
@@ -50,7 +51,9 @@ def hole(share):
 def box(place):
     """The rows and columns of a hole's bounding box, as two slices; empty for no hole."""
     rows, columns = (np.flatnonzero(place.any(axis=axis)) for axis in (1, 0))
-    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else (slice(0), slice(0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _tiled(image, place):
