@@ -71,6 +71,7 @@ def parser():
                     "trusted"))  # fmt: skip
     _challenge(_command(commands, "challenge", "exchange backgrounds: does natural, LAT or AT training rely on a "
                         "background that tells the label?"))  # fmt: skip
+    _prepare(commands)
     _course(commands)
     command = _command(commands, "colab", "point the notebooks' Colab badges at a public repository (in a clone)")
     command.add_argument(
@@ -152,10 +153,15 @@ def _check(command):
 
 
 def _challenge(command):
-    command.add_argument("--out", default="reports/challenge", help="folder (default: reports/challenge)")
+    command.add_argument(
+        "--dataset", default="composite",
+        help="composite (default: digits on textures, embedded), or a TFDS set of photographs with drawn masks, as "
+        "caltech10_outlines",
+    )  # fmt: skip
+    command.add_argument("--out", help="folder (default: reports/challenge; of photographs, reports/challenge-DATASET)")
     command.add_argument(
         "--correlations", nargs="+", type=_number, metavar="C",
-        help="how often the background tells the label in training, each 0 to 1 (default: 0 0.5 0.8 0.9 1)",
+        help="composite: how often the background tells the label in training, each 0 to 1 (default: 0 0.5 0.8 0.9 1)",
     )  # fmt: skip
     command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds (default: 0 1 2)")
     command.add_argument("--eps", type=_number, default=2 / 255, help="budget of LAT and AT (default: 2/255)")
@@ -163,9 +169,29 @@ def _challenge(command):
     command.add_argument(
         "--train-limit", type=int, metavar="N", help="at most that many training images (default: all)"
     )
-    command.add_argument("--test-limit", type=int, metavar="N", help="at most that many digits to test (default: all)")
-    command.add_argument("--digits", default="digits", help="digits (default, embedded) or mnist")
-    command.add_argument("--backgrounds", default="textures", help="textures (default, embedded) or cifar10")
+    command.add_argument("--test-limit", type=int, metavar="N", help="at most that many test images (default: all)")
+    command.add_argument("--digits", help="composite: digits (default, embedded) or mnist")
+    command.add_argument("--backgrounds", help="composite: textures (default, embedded) or cifar10")
+    command.add_argument("--image-size", type=int, metavar="PIXELS", help="photographs: side of a square (default: 64)")
+    command.add_argument(
+        "--fill", help="photographs: how an object's place is filled, inpaint or tiles (default: inpaint)"
+    )
+
+
+def _prepare(commands):
+    text = "turn official archives into a data set in TFDS_DATA_DIR, with masks that people drew"
+    sets = commands.add_parser("prepare", help=text, description=text[0].upper() + text[1:] + ".")
+    sets = sets.add_subparsers(required=True, metavar="set")
+
+    text = "Caltech-101 with its outlines (archives: doi 10.22002/D1.20086)"
+    command = _command(sets, "caltech101", text, run="prepare caltech101")
+    kinds = "a folder or an archive (.tar, .tar.gz, .zip)"
+    command.add_argument("--images", required=True, metavar="PATH", help=f"101_ObjectCategories, {kinds}")
+    command.add_argument("--annotations", required=True, metavar="PATH", help=f"Annotations, {kinds}")
+    command.add_argument("--categories", metavar="A,B,…", help="categories, with commas (default: all with outlines)")
+    command.add_argument(
+        "--name", default="caltech101_outlines", help="the set's name for load_data (default: caltech101_outlines)"
+    )
 
 
 def _course(commands):

@@ -19,7 +19,17 @@ from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, layer_count, load_classifier, small_cnn
-from locadv_tf.reports import challenge_page, colab, collect, metrics, notebooks, report, sweep, workers
+from locadv_tf.reports import (
+    challenge_page,
+    colab,
+    collect,
+    metrics,
+    notebooks,
+    photographs_page,
+    report,
+    sweep,
+    workers,
+)
 from locadv_tf.training.recipes import train_classifier
 from locadv_tf.units import default_eps
 from locadv_tf.verdicts import checklist
@@ -153,15 +163,44 @@ def _course_release(arguments):
 
 
 def _challenge(arguments):
-    names = ("seeds", "eps", "epochs", "train_limit", "test_limit", "digits", "backgrounds")
-    rows, path = challenge_page.report(
-        arguments.out,
-        correlations=arguments.correlations or challenge.CORRELATIONS,
-        **{name: getattr(arguments, name) for name in names},
-    )
-    for question, table in challenge_page.summary_tables(rows).items():
+    shared = {name: getattr(arguments, name) for name in ("seeds", "eps", "epochs", "train_limit", "test_limit")}
+    digits = _given(arguments, "correlations", "digits", "backgrounds")
+    pictures = _given(arguments, "image_size", "fill")
+    on_photographs = arguments.dataset != "composite"
+    if wrong := digits if on_photographs else pictures:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise ValueError(f"{flags} passed for {arguments.dataset!r}; expected for other sets only. Leave it out.")
+    if on_photographs:
+        out = arguments.out or f"reports/challenge-{arguments.dataset.replace('/', '-')}"
+        settings = shared | {"image_size": 64, "fill": "inpaint"} | pictures
+        rows, path = photographs_page.report(out, arguments.dataset, **settings)
+        found = photographs_page.summary_tables(rows)
+    else:
+        settings = {"correlations": challenge.CORRELATIONS, "digits": "digits", "backgrounds": "textures"} | digits
+        rows, path = challenge_page.report(arguments.out or "reports/challenge", **shared, **settings)
+        found = challenge_page.summary_tables(rows)
+    for question, table in found.items():
         print(question, table, sep="\n", end="\n\n")
     print(_shown(path))
+    return 0
+
+
+def _given(arguments, *names):
+    """Those options that were given."""
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def _prepare_caltech101(arguments):
+    from locadv_tf.data import caltech101  # here: it needs TFDS, whose import is slow
+
+    categories = [part.strip() for part in arguments.categories.split(",")] if arguments.categories else None
+    made = caltech101.prepare(arguments.images, arguments.annotations, categories=categories, name=arguments.name)
+    for file, why in made.left_out.items():
+        print(f"locadv: {file} is left out: {why}", file=sys.stderr)
+    sizes = ", ".join(f"{n} {split} images" for split, n in made.sizes.items())
+    print(f"{arguments.name}: {sizes}; left out without a usable outline: {len(made.left_out)}")
+    print(f'la.load_data("{arguments.name}", image_size=(64, 64))')
+    print(_shown(made.path))
     return 0
 
 
@@ -223,6 +262,7 @@ COMMANDS = {
     "collect": _collect,
     "check": _check,
     "challenge": _challenge,
+    "prepare caltech101": _prepare_caltech101,
     "course release": _course_release,
     "course check": _course_check,
     "course grade": _course_grade,

@@ -15,13 +15,13 @@ import pytest
 import locadv
 from locadv_tf import cli, validation
 from locadv_tf.course import grader, release
-from locadv_tf.data import masks
+from locadv_tf.data import caltech101, masks
 from locadv_tf.evaluation import challenge
 from locadv_tf.reports import challenge_page, metrics, notebooks, schema
 from locadv_tf.verdicts import checklist
 
 COURSE = [["course", step] for step in ("release", "check", "grade", "export")]
-COMMANDS = [[name] for name in cli.COMMANDS if " " not in name] + COURSE
+COMMANDS = [[name] for name in cli.COMMANDS if " " not in name] + COURSE + [["prepare", "caltech101"]]
 
 
 def options(command):
@@ -32,7 +32,7 @@ def options(command):
     return {action.dest: action for action in found._actions}
 
 
-@pytest.mark.parametrize("command", [[], ["course"], *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["course"], ["prepare"], *COMMANDS], ids=" ".join)
 def test_help_is_complete(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         locadv.main([*command, "--help"])
@@ -85,6 +85,7 @@ TRAININGS = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))[
         ("check", "region", [f": {', '.join(validation.REGIONS)} ("]),
         ("check", "mask", [f": {', '.join(masks.SOURCES)} ("]),
         ("challenge", "correlations", [f"(default: {' '.join(f'{value:g}' for value in challenge.CORRELATIONS)})"]),
+        ("prepare caltech101", "name", [f"(default: {caltech101.NAME})"]),
         ("course grade", "seconds", [f"(default: {grader.SECONDS})"]),
         ("course grade", "memory", [f"(default: {grader.MEMORY})"]),
         ("course check", "assignments", [f"({', '.join(release.assignments())})"]),
@@ -149,6 +150,7 @@ def test_lessons_are_copied_and_nothing_is_overwritten(capsys, tmp_path, monkeyp
         (["sweep", "--workers", "0"], "--workers 0: expected at least one"),
         (["collect", "nowhere"], "no finished report"),
         (["challenge", "--correlations", "2"], "correlations=2.0 is out of range"),
+        (["prepare", "caltech101", "--images", "here", "--annotations", "there"], "'there' is not there"),
         (["course", "release", "5_party"], "assignment='5_party' is unknown"),
         (["course", "check", "5_party"], "assignment='5_party' is unknown"),
         (["course", "release", "--year", "0"], "year=0"),

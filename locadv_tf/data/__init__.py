@@ -1,6 +1,7 @@
 """Images with masks.
 
-`load.py` is the way in (`load_data`), `masks.py` says where the background is, one function per answer. `sources.py`
-reads TFDS and the embedded digits, `composite.py` draws digits on textures, `cache.py` keeps slow masks on disk,
-`batches.py` reads what users hand in.
+`load.py` is the way in (`load_data`), `masks.py` says where the background is, one function per answer. `drawn.py`
+reads masks that people drew, `overlap.py` compares masks, `cutouts.py` cuts objects out. `sources.py` reads TFDS and
+the embedded digits, `composite.py` draws digits on textures, `caltech101.py` makes a TFDS set, `cache.py` keeps slow
+masks on disk, `batches.py` reads what users hand in.
 """

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.data import masks
+from locadv_tf.data import drawn, masks
 from locadv_tf.data.cache import CACHED, cache_file, cached
 from locadv_tf.data.composite import composite
 from locadv_tf.data.sources import EMBEDDED, builder_of, features, no_image_size, parse_split, read_images
@@ -38,11 +38,15 @@ def load_data(
 
     Args:
         name: `"digits"`, `"composite"`, or a TFDS name such as `"mnist"`, `"cifar10"` or `"oxford_iiit_pet"`. The set
-            needs the features `"image"` (uint8, 1 or 3 channels) and `"label"` (an integer class).
+            needs the features `"image"` (uint8, 1 or 3 channels) and `"label"` (an integer class). A feature with masks
+            that people drew is found by its name: `"segmentation_mask"`, else the one with "mask" or "segmentation" in
+            it. It holds 0 and 1 (the object), 0 and 255, or a trimap: 1 the object, 2 the background, 3 the outline,
+            which counts as foreground.
         split: `"train"`, `"validation"` or `"test"`, or a slice: `"test[:100]"`, `"train[10%:20%]"`, `"train[-50:]"`.
-        mask: a mask source (`masks.SOURCES`). None: `"ground_truth"` for composite and oxford_iiit_pet, else
+        mask: a mask source (`masks.SOURCES`). None: `"ground_truth"` for composite and TFDS sets with drawn masks, else
             `"threshold"` for grey images and `"border"` for colour.
-        mask_options: dict of the source's options, such as `{"value": 0.2}`, or `{"model": model}` for `"saliency"`.
+        mask_options: dict of the source's options, such as `{"value": 0.2}`, `{"model": model}` for `"saliency"`, or
+            `{"feature": "bird_mask"}` for `"ground_truth"`: where the set's masks are.
         limit: at most this many images of the split (or slice), drawn by `seed`, in the split's order. A limit above
             the split's size gives the whole split.
         stratify: True: a limit takes of each class its share, and at least one image if the limit allows. The labels
@@ -50,7 +54,8 @@ def load_data(
             draws (the rule before version 0.2; TFDS stores most sets shuffled); a class may be missing.
         seed: non-negative integer; decides the limit's images, the random masks, and everything random in composite.
         image_size: `(height, width)`: images of a TFDS set are resized to it, also if their proportions change. Needed
-            if the images vary in size; the default for oxford_iiit_pet is (128, 128). Masks take the nearest pixel.
+            if the images vary in size; the default for oxford_iiit_pet is (128, 128). Drawn masks are resized, too:
+            a pixel is background if more than half of its area is.
         download: False never uses the network.
         correlation, digits, backgrounds: for composite only, see `composite.composite`. Their defaults are 0.9,
             "digits" and "textures".
@@ -60,8 +65,8 @@ def load_data(
         label: int64 scalar)`, with known cardinality and static shapes.
 
     Raises:
-        ValueError: for an unknown or unsuitable set, split, mask source or option; for data that is not on disk and
-            cannot be downloaded (within 5 s if there is no network).
+        ValueError: for an unknown or unsuitable set, split, mask source or option; for drawn masks with other values;
+            for data that is not on disk and cannot be downloaded (within 5 s if there is no network).
 
     Example:
         >>> test = load_data("digits", "test[:100]")
@@ -75,15 +80,11 @@ def load_data(
         validation.count(limit, name="limit")
     if mask is not None:
         validation.choice(mask, masks.SOURCES, name="mask")
-    if mask == "ground_truth" and str(name).partition(":")[0] not in ("composite", "oxford_iiit_pet"):
-        raise ValueError(
-            f"mask='ground_truth', but {name!r} has no exact masks; expected 'composite' or 'oxford_iiit_pet'. "
-            "Leave mask out for the set's default."
-        )
     if not isinstance(mask_options, (dict, type(None))):
         raise ValueError(f"mask_options={mask_options!r}; expected a dict of options, for example {{'value': 0.2}}.")
     if mask is not None:
         masks.check_options(mask, mask_options or {}, taken=("positions",))
+    feature = _mask_feature(name, mask, mask_options or {})
     knobs = {"correlation": correlation, "digits": digits, "backgrounds": backgrounds}
     knobs = {knob: value for knob, value in knobs.items() if value is not None}
     if name == "composite":
@@ -94,9 +95,11 @@ def load_data(
     elif knobs:
         raise ValueError(f"{', '.join(knobs)} passed for {name!r}; expected for 'composite' only. Leave it out.")
     else:
-        x, y, exact, positions = read_images(
-            name, split, limit=limit, stratify=stratify, seed=seed, image_size=image_size, download=download
+        chosen = {"limit": limit, "stratify": stratify, "seed": seed}
+        x, y, share, positions = read_images(
+            name, split, **chosen, image_size=image_size, mask_feature=feature, download=download
         )
+        exact = None if share is None else drawn.to_masks(share)
     default = "ground_truth" if exact is not None else "threshold" if x.shape[-1] == 1 else "border"
     background = background_masks(name, mask or default, x, y, exact, default, seed, mask_options or {}, positions)
 
@@ -105,6 +108,22 @@ def load_data(
 
     data = tf.data.Dataset.from_tensor_slices((x, background, y))
     return data.map(to_float, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _mask_feature(name, mask, options):
+    """The feature with a TFDS set's masks, or None: the set has none, or a source that needs none was asked for."""
+    feature = None
+    if name in EMBEDDED and mask in (None, "ground_truth") and "feature" in options:
+        raise ValueError(f"mask_options={options!r} for {name!r}; expected 'feature' for TFDS sets only. Leave it out.")
+    if name not in EMBEDDED and mask in (None, "ground_truth", "random"):
+        asked = None if mask == "random" else options.get("feature")
+        feature = drawn.mask_feature(features(builder_of(name)), name=name, asked=asked)
+    if mask == "ground_truth" and feature is None and name != "composite":
+        raise ValueError(
+            f"mask='ground_truth', but {name!r} has no exact masks; expected 'composite', or a TFDS set with drawn "
+            "masks (as 'oxford_iiit_pet'). Leave mask out for the set's default."
+        )
+    return feature
 
 
 def class_names(name):

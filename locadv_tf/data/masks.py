@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from locadv_tf import validation
 from locadv_tf.attacks import losses
+from locadv_tf.data.overlap import quality as quality  # la.masks.quality
 
 
 def threshold(images, *, value=0.1):
@@ -285,8 +286,13 @@ def random(masks, *, seed=0, smoothness=0.0, positions=None, within=None):
     return controls
 
 
-def ground_truth(images, exact):
+def ground_truth(images, exact, *, feature=None):
     """The data set's own masks, checked: float32 `(N, H, W, 1)`.
+
+    Args:
+        images: float32 `(N, H, W, C)` in [0, 1].
+        exact: their masks `(N, H, W, 1)`, 1 on the background.
+        feature: for `load_data`: which feature of a TFDS set the masks are read from. Here they are read already.
 
     Raises:
         ValueError: if there are none (`exact` is None), they do not fit the images, or they have other values than
@@ -295,8 +301,8 @@ def ground_truth(images, exact):
     images = _array(images)
     if exact is None:
         raise ValueError(
-            "source='ground_truth', but this data set has no exact masks; composite and oxford_iiit_pet have them. "
-            f"Use one of them, or another source: {_listed(s for s in SOURCES if s != 'ground_truth')}."
+            "source='ground_truth', but this data set has no exact masks; composite and TFDS sets with drawn masks "
+            f"(oxford_iiit_pet) have them. Use another source: {_listed(s for s in SOURCES if s != 'ground_truth')}."
         )
     return _mask_array(exact, images, name="exact")
 
@@ -369,45 +375,6 @@ def check_options(source, options, *, taken=()):
         )
 
 
-def quality(masks, *, exact=None):
-    """How good are the masks? Compares sources with each other and with the exact masks.
-
-    Overlap is the IoU of the *foreground*, averaged over images (1 where both have none). The background fills most of
-    an image, so its IoU is high for any two masks. Chance does not give 0: two random foregrounds with a share p have
-    an IoU of about p / (2 - p); add a `"random"` source to see it.
-
-    Args:
-        masks: dict from a source's name to its masks of the same images, `(N, H, W, 1)`.
-        exact: the exact masks `(N, H, W, 1)`, or None.
-
-    Returns:
-        A list of dicts, one per source: `source`, `n` (images), `background_mean` and `background_median` (its share
-        of the image's area), `degenerate` (share of masks with more than 95 % or less than 5 % background),
-        `iou_exact` if there are exact masks, and `iou_<name>` for each source (1 with itself).
-
-    Raises:
-        ValueError: for no masks, masks of different shapes, or values other than 0 and 1.
-
-    Example:
-        >>> image = np.zeros((1, 8, 8, 1), "float32")
-        >>> rows = quality({"center": center(image, foreground=0.25), "full": full(image)})
-        >>> rows[0]["background_mean"], rows[0]["iou_full"], rows[1]["degenerate"]
-        (0.75, 0.0, 1.0)
-    """
-    if not masks or not len(one := next(iter(masks.values()))):
-        raise ValueError("masks holds no masks; expected a dict such as {'border': border(images)}.")
-    foregrounds = {name: _mask_array(mask, one, name=f"masks[{name!r}]") == 0 for name, mask in masks.items()}
-    others = foregrounds if exact is None else {"exact": _mask_array(exact, one, name="exact") == 0, **foregrounds}
-    rows = []
-    for name, mine in foregrounds.items():
-        area = 1 - mine.mean(axis=(1, 2, 3))
-        row = {"source": name, "n": len(area), "background_mean": area.mean(), "background_median": np.median(area)}
-        row["degenerate"] = ((area > 0.95) | (area < 0.05)).mean()
-        row |= {f"iou_{other}": _iou(mine, theirs).mean() for other, theirs in others.items()}
-        rows.append({key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()})
-    return rows
-
-
 def _array(images, *, channels=(1, 3), who="a background mask", instead=None):
     """The checked images as an array for OpenCV, which refuses flipped views."""
     images = np.ascontiguousarray(validation.images(images, name="images"))
@@ -448,12 +415,6 @@ def _largest(scores, count):
     chosen = np.zeros(scores.size, bool)
     chosen[np.argsort(-scores, axis=None, kind="stable")[:count]] = True
     return chosen.reshape(scores.shape)
-
-
-def _iou(a, b):
-    """Intersection over union per image of two boolean arrays `(N, H, W, 1)`; 1 where both are empty."""
-    both, either = ((a & b).sum(axis=(1, 2, 3)), (a | b).sum(axis=(1, 2, 3)))
-    return np.where(either == 0, 1.0, both / np.maximum(either, 1))
 
 
 def _listed(names):

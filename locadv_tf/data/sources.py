@@ -10,18 +10,22 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
+from locadv_tf.data import drawn
 from locadv_tf.network import answers as _network_answers
 
 EMBEDDED = ("digits", "composite")
 SPLITS = ("train", "validation", "test")
 
 
-def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=None, download=True):
+def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=None, mask_feature=None, download=True):
     """The images of one split as arrays; arguments and errors are those of `load_data` (but not for composite).
 
+    Args:
+        mask_feature: the feature of a TFDS set that holds its masks, as from `drawn.mask_feature`; None: no masks.
+
     Returns:
-        images uint8 `(N, H, W, C)`, labels int64 `(N,)`, exact background masks float32 `(N, H, W, 1)` or None, and the
-        images' places in the split, int64 `(N,)`.
+        images uint8 `(N, H, W, C)`, labels int64 `(N,)`, the background's share of each pixel, float32 `(N, H, W, 1)`
+        in [0, 1], or None, and the images' places in the split, int64 `(N,)`.
     """
     if limit is not None:
         validation.count(limit, name="limit")
@@ -41,8 +45,7 @@ def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=No
     builder = _prepared(name, download)
     import tensorflow_datasets as tfds
 
-    is_pet = builder.name == "oxford_iiit_pet"
-    size = image_size or ((128, 128) if is_pet else None)
+    size = image_size or ((128, 128) if builder.name == "oxford_iiit_pet" else None)
     if size is None and None in builder.info.features["image"].shape:
         raise ValueError(f"the images of {name!r} vary in size; expected image_size=(height, width), like (128, 128).")
     layout = _layout(builder)
@@ -56,16 +59,17 @@ def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=No
         image = example["image"]
         if size is not None:
             image = tf.cast(tf.round(tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0, 255)), tf.uint8)
-        if not is_pet:
+        if mask_feature is None:
             return image, example["label"]
-        background = tf.cast(example["segmentation_mask"] == 2, tf.float32)  # 1 is the pet, 3 its outline
-        return image, example["label"], tf.image.resize(background, size, method="nearest")
+        return image, example["label"], *drawn.background_share(example[mask_feature], size)
 
     # One file after the other (cycle length 1): a slice of a split equals the same slice of the whole.
     order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     piece = f"{theirs}[{begin + start}:{begin + stop}]"
     read = functools.partial(builder.as_dataset, split=piece, shuffle_files=False, read_config=order)
-    pictures = {key: builder.info.features[key] for key in ("image", *(["segmentation_mask"] if is_pet else []))}
+    wanted = {"image", mask_feature}
+    pictures = {key: feature for key, feature in builder.info.features.items()
+                if key in wanted and isinstance(feature, tfds.features.Image)}  # fmt: skip
     undecoded = {key: tfds.decode.SkipDecoding() for key in pictures}
 
     @tf.autograph.experimental.do_not_convert
@@ -78,8 +82,8 @@ def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=No
             labels = np.concatenate([np.zeros(0, np.int64), *labels.as_numpy_iterator()])
             chosen = stratified(labels, limit, seed=seed)
             positions = start + chosen
-            wanted = tf.data.Dataset.from_tensor_slices(np.isin(np.arange(len(labels)), chosen))
-            pairs = tf.data.Dataset.zip(wanted, read(decoders=undecoded))
+            marks = tf.data.Dataset.from_tensor_slices(np.isin(np.arange(len(labels)), chosen))
+            pairs = tf.data.Dataset.zip(marks, read(decoders=undecoded))
             examples = pairs.filter(lambda chosen, _: chosen).map(decode)
         else:
             examples = read()
@@ -88,7 +92,9 @@ def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=No
         raise _damaged(builder, theirs) from error
     if sum(len(row[1]) for row in rows) != min(stop - start, limit or stop - start):
         raise _damaged(builder, theirs)
-    x, y, *exact = (np.concatenate(column) for column in zip(*rows, strict=True))
+    x, y, *drawn_masks = (np.concatenate(column) for column in zip(*rows, strict=True))
+    if drawn_masks:
+        drawn.check_values(drawn_masks.pop().any(axis=0), name=name, feature=mask_feature)
     if y.min() < 0:
         raise ValueError(f"split={split!r} of {name!r} has hidden labels (-1); expected classes. Use another split.")
     if y.max() >= (classes := builder.info.features["label"].num_classes):
@@ -96,7 +102,7 @@ def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=No
             f"{name!r} in {builder.data_path} has the label {y.max()}; expected 0 to {classes - 1}, as its features "
             f"name {classes} classes. {_anew(builder)}"
         )
-    return x, y.astype(np.int64), exact[0] if exact else None, positions
+    return x, y.astype(np.int64), *(drawn_masks or [None]), positions
 
 
 def stratified(labels, limit, *, seed=0):

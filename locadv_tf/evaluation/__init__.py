@@ -1,6 +1,8 @@
 """How much accuracy a model loses under attack, and whether it relies on the background."""
 
+from locadv_tf.evaluation.guesses import mask_quality
 from locadv_tf.evaluation.intervals import (
+    balanced_interval,
     bootstrap_difference,
     largest_share,
     mean_interval,
@@ -13,10 +15,12 @@ from locadv_tf.evaluation.measurement import Measurement, evaluate, format_row, 
 
 __all__ = [
     "Measurement",
+    "balanced_interval",
     "bootstrap_difference",
     "evaluate",
     "format_row",
     "largest_share",
+    "mask_quality",
     "mean_interval",
     "measure",
     "natural_row",

@@ -45,6 +45,40 @@ def mean_interval(values):
     return float(stats.mean), float(low), float(high)
 
 
+def balanced_interval(values, labels):
+    """The mean over classes of the classes' means, and its 95 % interval: `(mean, low, high)`.
+
+    For verdicts it is balanced accuracy; for differences of verdicts, a paired difference of balanced accuracies. The
+    interval is a normal one from the variances within the classes (a stratified mean, Cochran 1977, section 5.3), for
+    verdicts cut off at 0 and 1.
+
+    Args:
+        values: numbers or bool `(N,)`, an entry per image; labels: integers `(N,)`.
+
+    Returns:
+        As `mean_interval`: low and high are None if all classes' values are equal, or a class has one image.
+
+    Raises:
+        ValueError: if the lengths differ or there are no images.
+
+    Example:
+        >>> right, labels = np.array([1, 1, 1, 1, 1, 1, 0, 1, 1, 0]) == 1, np.array([0] * 6 + [1] * 4)
+        >>> print("{:.2f} from {:.2f} to {:.2f}".format(*balanced_interval(right, labels)))
+        0.75 from 0.47 to 1.00
+    """
+    ends = (0.0, 1.0) if np.asarray(values).dtype == bool else (-np.inf, np.inf)
+    values, labels = np.asarray(values, np.float64), np.asarray(labels)
+    if len(values) != len(labels) or not len(values):
+        raise ValueError(f"got {len(values)} values and {len(labels)} labels; expected one of each for every image.")
+    groups = [values[labels == label] for label in np.unique(labels)]
+    mean = float(np.mean([group.mean() for group in groups]))
+    if min(len(group) for group in groups) < 2 or all(_all_equal(group) for group in groups):
+        return mean, None, None
+    error = np.sqrt(sum(group.var(ddof=1) / len(group) for group in groups)) / len(groups)
+    half = float(scipy_stats.norm.ppf(0.975) * error)
+    return mean, max(mean - half, ends[0]), min(mean + half, ends[1])
+
+
 def _all_equal(values):
     values = np.asarray(values, np.float64)
     return np.ptp(values) <= 1e-6 * np.abs(values).max() + 1e-12  # float32 losses, and differences of shares

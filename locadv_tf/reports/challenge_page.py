@@ -39,32 +39,33 @@ def over_seeds(rows):
     return sorted(found, key=lambda row: (row["correlation"], list(TRAININGS).index(row["training"])))
 
 
-def differences(rows, *, quantities=("bg_gap", "mixed_rand", "worst_group")):
+def differences(rows, *, by=("correlation",), quantities=("bg_gap", "mixed_rand", "worst_group")):
     """LAT and AT against natural training, and LAT against AT and random masks, paired by seed.
 
     Args:
         rows: rows of `compare`.
-        quantities: what is compared.
+        by: what tells experiments apart, beside the seed.
+        quantities: what is compared; the first one decides the finding.
 
     Returns:
-        A list of rows: `correlation`, `compared`, `seeds`, per quantity the mean difference with `_low` and `_high`
+        A list of rows: the keys of `by`, `compared`, `seeds`, per quantity the mean difference with `_low` and `_high`
         over the seeds that have both (None with fewer than two), and `finding`: whether the first training "leans less"
         on the background (its `bg_gap` is lower, the whole interval below 0), "leans more", or it is "undecided": with
         fewer than three seeds always.
     """
-    by = {(row["correlation"], row["training"], row["seed"]): row for row in rows}
-    correlations, seeds = (sorted({row[name] for row in rows}) for name in ("correlation", "seed"))
+    at = {(tuple(row[name] for name in by), row["training"], row["seed"]): row for row in rows}
+    places, seeds = sorted({place for place, *_ in at}), sorted({seed for *_, seed in at})
     pairs = (("LAT", "natural"), ("AT", "natural"), ("LAT", "AT"), ("LAT", "random mask"))
     found = []
-    for correlation, (one, other) in itertools.product(correlations, pairs):
-        both = [(by.get((correlation, one, seed)), by.get((correlation, other, seed))) for seed in seeds]
+    for place, (one, other) in itertools.product(places, pairs):
+        both = [(at.get((place, one, seed)), at.get((place, other, seed))) for seed in seeds]
         both = [pair for pair in both if None not in pair]
         if not both:
             continue
-        row = {"correlation": correlation, "compared": f"{one} − {other}", "seeds": len(both)}
+        row = dict(zip(by, place, strict=True)) | {"compared": f"{one} − {other}", "seeds": len(both)}
         for name in quantities:
             row |= with_interval(name, mean_interval([first[name] - second[name] for first, second in both]))
-        low, high = row["bg_gap_low"], row["bg_gap_high"]
+        low, high = row[f"{quantities[0]}_low"], row[f"{quantities[0]}_high"]
         verdict = seeds_say.verdict(low, high, expected="lower", seeds=len(both))
         words = {"supported": "leans less", "not supported": "leans more", "undecided": "undecided"}
         found.append(row | {"finding": words[verdict]})
@@ -122,15 +123,8 @@ def report(out, *, correlations=CORRELATIONS, seeds=(0, 1, 2), trainings=COMPARE
     Raises:
         ValueError: for bad input, or a folder that holds a run with other `settings`, whose rows would be lost.
     """
-    out, done = Path(out), []
-    if (out / "metrics.json").exists():
-        before = json.loads((out / "metrics.json").read_text())
-        there = before["parameters"]
-        if differ := sorted(name for name in settings | there if settings.get(name) != there.get(name)):
-            raise ValueError(
-                f"{out} holds a run with other settings ({', '.join(differ)}); expected the same, or another folder."
-            )
-        done = before["results"]["challenge"]
+    out = Path(out)
+    done = finished(out, settings)
     grid = {"correlations": correlations, "seeds": seeds, "trainings": trainings}
     for row in compare(**grid, **settings, done=done):
         done.append(row)
@@ -142,6 +136,19 @@ def report(out, *, correlations=CORRELATIONS, seeds=(0, 1, 2), trainings=COMPARE
     metrics.write_text(out / "challenge.csv", pd.DataFrame(over_seeds(asked)).to_csv(index=False))
     metrics.write_text(out / "challenge.html", page.page("Background challenge", _body(asked, settings)))
     return asked, out / "challenge.html"
+
+
+def finished(out, settings):
+    """The rows of an earlier run in this folder, or none; a `ValueError` if it had other settings."""
+    if not (out / "metrics.json").exists():
+        return []
+    before = json.loads((out / "metrics.json").read_text())
+    there = before["parameters"]
+    if differ := sorted(name for name in settings | there if settings.get(name) != there.get(name)):
+        raise ValueError(
+            f"{out} holds a run with other settings ({', '.join(differ)}); expected the same, or another folder."
+        )
+    return before["results"]["challenge"]
 
 
 def summary_tables(rows):

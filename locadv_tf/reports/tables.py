@@ -136,7 +136,13 @@ HEADS = {
     "energy_ratio": "gradient energy ratio",
     "mixed_same": "Mixed-Same (%)",
     "mixed_rand": "Mixed-Rand (%)",
+    "mixed_next": "Mixed-Next (%)",
+    "original": "as it is (%)",
     "bg_gap": "BG-Gap (points)",
+    "bg_gap_balanced": "BG-Gap, balanced (points)",
+    "mixed_rand_balanced": "Mixed-Rand, balanced (%)",
+    "original_balanced": "as it is, balanced (%)",
+    "accuracy_balanced": "balanced accuracy (%)",
     "worst_group": "worst group (%)",
     "only_fg": "Only-FG (%)",
     "only_bg_b": "Only-BG-B (%)",
@@ -148,6 +154,14 @@ _SHARES = ("accuracy", "natural_accuracy", "asr", "clipped", "background_mean", 
 _SHARES += ("asr_background", "asr_foreground", "asr_difference", "asr_background_equal", "asr_foreground_equal")
 _SHARES += ("asr_difference_equal", "area_equal", "accuracy_background_noise", "accuracy_foreground_noise")
 _SHARES += ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")
+_SHARES += (
+    "mixed_next",
+    "original",
+    "bg_gap_balanced",
+    "mixed_rand_balanced",
+    "original_balanced",
+    "accuracy_balanced",
+)
 _DIGITS = {"psnr": 1, "passes": 1, "seconds": 0, "rfs": 2, "energy_ratio": 2, "correlation": 2}
 
 

@@ -394,7 +394,10 @@ BAD = {
     "option of none": (lambda: masks.background_mask("full", GREY, value=1), "no option 'value'; it takes none"),
     "missing option": (lambda: masks.background_mask("saliency", GREY, labels=[0, 1]), "needs the option 'model'"),
     "missing labels": (lambda: masks.background_mask("saliency", SMALL, model=SALIENT), "labels=None; expected"),
-    "no ground truth": (lambda: masks.background_mask("ground_truth", GREY), "composite and oxford_iiit_pet"),
+    "no ground truth": (
+        lambda: masks.background_mask("ground_truth", GREY),
+        "composite and TFDS sets with drawn masks",
+    ),
     "ground truth's shape": (lambda: masks.background_mask("ground_truth", GREY, exact=GREY[:1]), r"\(2, 8, 8, 1\)"),
     "random of nothing": (lambda: masks.background_mask("random", GREY), "default=None; expected another source"),
     "random of random": (lambda: masks.background_mask("random", GREY, default="random"), "'random'; expected another"),
