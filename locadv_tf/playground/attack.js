@@ -40,8 +40,9 @@ function stepAttack(state) {
   let nonfinite = state.nonfinite;
   for (let i = 0; i < raw.length; i++) {
     const slope = seen.gradient[i];
-    if (!Number.isFinite(slope)) nonfinite = true;
-    raw[i] = state.x[i] + alpha * (slope > 0 ? 1 : slope < 0 ? -1 : 0); // Madry et al. 2018, eq. 4; NaN moves nothing
+    const sound = Number.isFinite(slope);
+    if (!sound) nonfinite = true;
+    raw[i] = state.x[i] + (sound ? alpha * Math.sign(slope) : 0); // Madry et al. 2018, eq. 4
   }
   const x = project(state, raw);
   const k = state.k + 1;

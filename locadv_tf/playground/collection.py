@@ -23,7 +23,7 @@ ABOUT = {
 }
 
 
-def collection(dataset, models, *, images=24, eps=None, mask=None, seed=0):
+def collection(dataset, models, *, images=20, eps=None, mask=None, seed=0):
     """One data set and its classifiers, as plain values for the page.
 
     Args:

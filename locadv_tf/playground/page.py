@@ -4,7 +4,6 @@ import html
 import json
 from pathlib import Path
 
-from locadv_tf import validation
 from locadv_tf.reports.metrics import write_text
 
 HERE = Path(__file__).parent
@@ -47,8 +46,13 @@ def write_page(path, collections):
     Raises:
         ValueError: for no collection, or a path that does not end in .html.
     """
-    path = Path(path)
-    if path.suffix != ".html":
-        raise ValueError(f"out={str(path)!r}; expected the name of a page, ending in .html.")
+    path = html_path(path)
     write_text(path, page(collections))
     return path.stat().st_size
+
+
+def html_path(path):
+    """Checks the name of a page, before the work, and returns it as a `Path`; `ValueError` unless it ends in .html."""
+    if Path(path).suffix != ".html":
+        raise ValueError(f"out={str(path)!r}; expected the name of a page, ending in .html.")
+    return Path(path)

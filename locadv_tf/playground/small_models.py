@@ -4,6 +4,7 @@ import time
 
 import keras
 
+from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.models import small_cnn
@@ -14,13 +15,14 @@ TRAININGS = ("natural", "LAT", "AT")
 EPOCHS = {"digits": 20, "composite": 24}
 
 
-def small_models(dataset, *, eps=None, seed=0, epochs=None, log=lambda line: None):
+def small_models(dataset, *, eps=None, mask=None, seed=0, epochs=None, log=lambda line: None):
     """Trains one small classifier per training: seconds for digits, minutes for composite, on a laptop's CPU.
 
     Args:
         dataset: `"digits"`, `"composite"` or another name for `load_data`. `"composite"` has backgrounds here that say
             nothing about the label.
         eps: the budget of the attacks in training, in pixel units of [0, 1]; None: `default_eps`.
+        mask: the source of the masks, as for `load_data`; None: the data set's own.
         seed: decides initial weights, the images' order and all random numbers.
         epochs: passes over the training images; None: as many as `EPOCHS` says, else 5.
         log: a function that gets a line of text after each training.
@@ -31,7 +33,10 @@ def small_models(dataset, *, eps=None, seed=0, epochs=None, log=lambda line: Non
     Raises:
         ValueError: as `load_data` and `recipe` do.
     """
-    train = load_data(dataset, "train", seed=seed, **({"correlation": 0} if dataset == "composite" else {}))
+    if epochs is not None:
+        validation.count(epochs, name="epochs")
+    options = {"mask": mask, "seed": seed} | ({"correlation": 0} if dataset == "composite" else {})
+    train = load_data(dataset, "train", **options)
     shape, classes = tuple(train.element_spec[0]["image"].shape), len(class_names(dataset))
     eps = default_eps(train.element_spec[0]["image"]) if eps is None else eps
     attack = PGD(eps=eps, steps=5, keep="last")
