@@ -181,10 +181,16 @@ def _playground(command):
         help="data set, as for load_data; without models there may be several (default: digits composite, embedded; "
         "with models: digits)",
     )  # fmt: skip
-    command.add_argument("--names", nargs="+", metavar="NAME", help="the models' names on the page (default: their files')")
-    command.add_argument("--eps", type=_number, help="first budget: 8/255 or 0.03 (default: 0.1 for grey images, else 4/255)")
+    command.add_argument(
+        "--names", nargs="+", metavar="NAME", help="the models' names on the page (default: their files')"
+    )
+    command.add_argument(
+        "--eps", type=_number, help="first budget: 8/255 or 0.03 (default: 0.1 for grey images, else 4/255)"
+    )
     command.add_argument("--images", type=int, default=20, help="how many test images the page holds (default: 20)")
-    command.add_argument("--mask", help="how the background is found, as for `locadv check` (default: the data set's own way)")
+    command.add_argument(
+        "--mask", help="how the background is found, as for `locadv check` (default: the data set's own way)"
+    )
     command.add_argument("--epochs", type=int, help="of the trainings (default: digits 20, composite 24, else 5)")
     command.add_argument("--seed", type=int, default=0, help="what everything random follows from (default: 0)")
     command.add_argument("--out", default="playground.html", help="the file (default: playground.html)")

@@ -81,14 +81,16 @@ def _model(name, model, names, x, test, attack, seed):
     ready = network.packed(model, images=x, name=name)
     if (classes := model.output_shape[-1]) != len(names):
         raise ValueError(f"{name} has {classes} classes, the data set has {len(names)}; expected equal numbers.")
-    rows = evaluate(network.rounded(model) if ready["type"] == "float16" else model, test, {str(attack): attack}, seed=seed)
+    rows = evaluate(
+        network.rounded(model) if ready["type"] == "float16" else model, test, {str(attack): attack}, seed=seed
+    )
     keys = ("attack", "region", "n", "accuracy", "accuracy_low", "accuracy_high")
     measured = [{key: row[key] for key in keys} for row in rows]
     return {"name": name, "about": ABOUT.get(name, ""), "measured": measured, **ready}
 
 
 def _clear(models, data, attack):
-    """The first image that shows the point: all models read it, and the attack on the background fools the first only."""
+    """The first image that all models read, and where the attack on the background fools the first model alone."""
     x, y, mask = data
     natural, fooled = [], []
     for model in models.values():

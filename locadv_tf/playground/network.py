@@ -1,4 +1,4 @@
-"""A small Keras classifier as the page's `network.js` reads it: a chain of layers, with their weights as base64 text."""
+"""A small Keras classifier as `network.js` reads it: a chain of layers, with their weights as base64 text."""
 
 import base64
 

@@ -10,7 +10,8 @@ const SLICE = 14; // milliseconds of work before the browser gets a turn
 let state = firstState(collections);
 let results = []; // one per model: its states from the start to the end, or null where there is no label yet
 let stepsPerRun = 0; // of the attack that `results` are from
-let run = 0;
+let run = 0; // attacks that were begun
+let done = 0; // the last one that came to its end
 let timer = null; // while the steps play
 let cursor = { row: 0, column: 0 };
 let brush = { tool: "background" };
@@ -91,9 +92,9 @@ async function attack() {
     }
     found.push({ network, states, natural: states[0].seen, milliseconds });
   }
-  if (mine !== run) return;
   results = found;
   stepsPerRun = state.steps;
+  done = mine;
   showResults();
   say();
 }
@@ -582,6 +583,12 @@ function load(link) {
 
 // For tests and the curious: what the page holds now.
 window.playground = {
+  get run() {
+    return run;
+  },
+  get done() {
+    return done;
+  },
   get state() {
     return { ...state, mask: [...mask()], label: label() };
   },

@@ -30,7 +30,9 @@ def page(collections):
         "SCRIPT": "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         # JSON in a script element: with no "<" in it nothing can end the element early.
         "DATA": json.dumps(collections, allow_nan=False).replace("<", "\\u003c"),
-        "MODELS": html.escape(" · ".join(dict.fromkeys(model["name"] for each in collections for model in each["models"]))),
+        "MODELS": html.escape(
+            " · ".join(dict.fromkeys(model["name"] for each in collections for model in each["models"]))
+        ),
     }
     pieces = (HERE / "page.html").read_text(encoding="utf-8").split("@@")  # one pass: what is put in is not searched
     return "".join(parts[piece] if i % 2 else piece for i, piece in enumerate(pieces))

@@ -169,7 +169,10 @@ def skipping():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: refused(layers.DepthwiseConv2D(3, name="deep")), r"mine has DepthwiseConv2D \('deep'\); expected layers"),
+        (
+            lambda: refused(layers.DepthwiseConv2D(3, name="deep")),
+            r"mine has DepthwiseConv2D \('deep'\); expected layers",
+        ),
         (skipping, r"mine has Add \('add\w*'\)"),
         (reused, "mine is no chain of layers"),
         (lambda: refused(layers.Conv2D(2, 3, activation="tanh", name="c")), r"Conv2D \('c'\) has the activation tanh"),
