@@ -14,7 +14,8 @@ let run = 0; // attacks that were begun
 let done = 0; // the last one that came to its end
 let timer = null; // while the steps play
 let cursor = { row: 0, column: 0 };
-let brush = { tool: "background" };
+let byKeys = true; // whether the cursor is shown: not while a mouse or a finger paints
+const brush = { tool: "background" };
 let undone = []; // what Undo goes back to
 const unpacked = new Map(); // a data set's images, masks and networks, made when it is first shown
 
@@ -324,7 +325,6 @@ function showSet() {
   $("cards").replaceChildren(
     ...models.map((model, i) => {
       const card = frame.cloneNode(true);
-      card.style.setProperty("--model", `var(--model-${i % 6})`);
       card.querySelector(".marker").textContent = MARKERS[i % MARKERS.length];
       card.querySelector(".name").textContent = model.name;
       card.querySelector(".about").textContent = model.about;
@@ -365,7 +365,11 @@ function showTools() {
   const masks = [["background", "Background"], ["foreground", "Foreground"]];
   const inks = drawn() ? [["ink", "Ink"], ["erase", "Eraser"]] : [];
   if (![...masks, ...inks].some(([tool]) => tool === brush.tool)) brush.tool = "background";
-  radios($("tools"), "tool", [...inks, ...masks], brush.tool, (tool) => (brush.tool = tool));
+  const now = [...inks, ...masks];
+  if ($("tools").querySelectorAll("input").length !== now.length) {
+    radios($("tools"), "tool", now, brush.tool, (tool) => (brush.tool = tool));
+  }
+  check($("tools"), brush.tool);
 }
 
 function showControls() {
@@ -379,7 +383,7 @@ function showControls() {
   showTools();
   $("eps").value = state.eps;
   $("eps-out").textContent = grey(state.eps);
-  $("eps").setAttribute("aria-valuetext", `${grey(state.eps)}`);
+  $("eps").setAttribute("aria-valuetext", grey(state.eps));
   $("steps").value = state.steps;
   $("steps-out").textContent = state.steps === 1 ? "1 step" : `${state.steps} steps`;
   $("undo").setAttribute("aria-disabled", String(undone.length === 0));
@@ -389,7 +393,7 @@ function showControls() {
 function showEditor() {
   const now = mask();
   const share = now.reduce((sum, value) => sum + value, 0);
-  const focused = document.activeElement === $("editor") && $("editor").matches(":focus-visible");
+  const focused = document.activeElement === $("editor") && byKeys;
   paintEditor($("editor"), image(), here().shape, now, { showMask: $("show-mask").checked, cursor: focused ? cursor : null });
   $("editor").setAttribute("aria-label", `The image with its mask, ${here().shape[0]} rows and ${here().shape[1]} columns`);
   $("legend").replaceChildren(Object.assign(document.createElement("span"), { className: "swatch" }), ` background: ${share} of ${now.length} pixels${state.mask === null ? "" : ", painted by you"}`);
@@ -466,6 +470,7 @@ function paintByKey(event) {
     check($("tools"), brush.tool);
   } else if (key !== " " && key !== "Enter") return;
   event.preventDefault();
+  byKeys = true;
   if (key === " " || key === "Enter" || (event.shiftKey && key in KEYS)) {
     remember();
     dab(cursor.row + 0.5, cursor.column + 0.5);
@@ -549,6 +554,7 @@ function start() {
   on("editor", "pointerdown", (event) => {
     if (event.button !== 0) return;
     $("editor").setPointerCapture(event.pointerId);
+    byKeys = false;
     remember();
     last = null;
     stroke(event);
