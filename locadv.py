@@ -72,6 +72,8 @@ def parser():
     _challenge(_command(commands, "challenge", "exchange backgrounds: does natural, LAT or AT training rely on a "
                         "background that tells the label?"))  # fmt: skip
     _prepare(commands)
+    _playground(_command(commands, "playground", "make a page that attacks small classifiers in the browser: one HTML "
+                         "file, no network"))  # fmt: skip
     _course(commands)
     command = _command(commands, "colab", "point the notebooks' Colab badges at a public repository (in a clone)")
     command.add_argument(
@@ -192,6 +194,32 @@ def _prepare(commands):
     command.add_argument(
         "--name", default="caltech101_outlines", help="the set's name for load_data (default: caltech101_outlines)"
     )
+
+
+def _playground(command):
+    command.add_argument(
+        "models", nargs="*", metavar="model",
+        help="files that model.save('name.keras') wrote, side by side on the page; no code in them is run (default: "
+        "natural, LAT and AT are trained, which takes minutes)",
+    )  # fmt: skip
+    command.add_argument(
+        "--dataset", nargs="+", dest="datasets", metavar="NAME",
+        help="data set, as for load_data; without models there may be several (default: digits composite, embedded; "
+        "with models: digits)",
+    )  # fmt: skip
+    command.add_argument(
+        "--names", nargs="+", metavar="NAME", help="the models' names on the page (default: their files')"
+    )
+    command.add_argument(
+        "--eps", type=_number, help="first budget: 8/255 or 0.03 (default: 0.1 for grey images, else 4/255)"
+    )
+    command.add_argument("--images", type=int, default=20, help="how many test images the page holds (default: 20)")
+    command.add_argument(
+        "--mask", help="how the background is found, as for `locadv check` (default: the data set's own way)"
+    )
+    command.add_argument("--epochs", type=int, help="of the trainings (default: digits 20, composite 24, else 5)")
+    command.add_argument("--seed", type=int, default=0, help="what everything random follows from (default: 0)")
+    command.add_argument("--out", default="playground.html", help="the file (default: playground.html)")
 
 
 def _course(commands):

@@ -8,6 +8,7 @@ import contextlib
 import os
 import shlex
 import sys
+from pathlib import Path
 
 import papermill
 import yaml
@@ -19,6 +20,9 @@ from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, layer_count, load_classifier, small_cnn
+from locadv_tf.playground.collection import collection
+from locadv_tf.playground.page import html_path, write_page
+from locadv_tf.playground.small_models import small_models
 from locadv_tf.reports import (
     challenge_page,
     colab,
@@ -204,8 +208,35 @@ def _prepare_caltech101(arguments):
     return 0
 
 
+def _playground(arguments):
+    out, models, datasets = html_path(arguments.out), arguments.models, arguments.datasets
+    datasets = datasets or (["digits"] if models else ["digits", "composite"])
+    if models and len(datasets) > 1:
+        raise ValueError(f"--dataset {' '.join(datasets)} with models; expected one data set, the models' own.")
+    names = arguments.names or [Path(path).stem for path in models]
+    if len(names) != len(models) or len(set(names)) < len(names):
+        raise ValueError(f"names {', '.join(names)} for {len(models)} models; expected one each. Use --names.")
+    options = {"eps": arguments.eps, "mask": arguments.mask, "seed": arguments.seed}
+    made = []
+    for dataset in datasets:
+        if models:
+            shape = tuple(load_data(dataset, "test[:1]").element_spec[0]["image"].shape)
+            ready = {name: load_classifier(path, input_shape=shape) for name, path in zip(names, models, strict=True)}
+        else:
+            ready = small_models(dataset, epochs=arguments.epochs, log=_to_stderr, **options)
+        made.append(collection(dataset, ready, images=arguments.images, **options))
+    size = write_page(out, made)
+    print(f"{size / 1e6:.2f} MB; open it in a browser, it needs no network", file=sys.stderr)
+    print(_shown(out))
+    return 0
+
+
+def _to_stderr(line):
+    print(line, file=sys.stderr, flush=True)
+
+
 def _course_check(arguments):
-    rows = release.check(arguments.assignments, log=lambda line: print(line, file=sys.stderr))
+    rows = release.check(arguments.assignments, log=_to_stderr)
     for row in rows:
         print(
             f"{row['assignment']}: {row['points']:g} points, reference {row['reference']:g} of {row['automatic']:g} "
@@ -222,7 +253,7 @@ def _course_grade(arguments):
         force=arguments.force,
         seconds=grader.SECONDS if arguments.seconds is None else arguments.seconds,
         memory=(grader.MEMORY if arguments.memory is None else arguments.memory) or None,
-        log=lambda line: print(line, file=sys.stderr),
+        log=_to_stderr,
     )
     for row in rows:
         notes = [f"{row['ungraded']:g} more to be marked by hand"] if row["ungraded"] else []
@@ -263,6 +294,7 @@ COMMANDS = {
     "check": _check,
     "challenge": _challenge,
     "prepare caltech101": _prepare_caltech101,
+    "playground": _playground,
     "course release": _course_release,
     "course check": _course_check,
     "course grade": _course_grade,

@@ -2,16 +2,15 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 
+import chromium
 import nbformat
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -19,13 +18,7 @@ from selenium.webdriver.support.ui import Select
 from locadv_tf.reports import notebooks
 
 NOTEBOOK = "02_localized_attacks"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-MISSING = " and ".join(name for name, path in (("Chromium", CHROMIUM), ("chromedriver", DRIVER)) if path is None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"JupyterLab in a browser was left out: {MISSING} not installed"),
-]
+pytestmark = chromium.needs_chromium("JupyterLab")
 
 PATIENCE = 240  # seconds: a busy machine takes its time; a healthy one needs a fifth of it
 CELLS = "return window.jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON().cells"
@@ -91,19 +84,7 @@ def small_notebook():
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """A headless Chromium with a profile of its own."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    for option in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-        "disable-component-update", "disable-sync", "disable-dev-shm-usage", "no-proxy-server",
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing is fetched from anywhere else
-        "window-size=1400,1600", f"user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(f"--{option}")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    # Without a screen a page may never have the focus, and JupyterLab's `currentWidget` follows the focus.
-    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
+    driver = chromium.start(tmp_path_factory.mktemp("profile"))
     try:
         yield driver
     finally:

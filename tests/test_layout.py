@@ -19,7 +19,7 @@ FLOORS = (
     ("evaluation",),
     ("verdicts", "plotting"),
     ("reports",),
-    ("course",),
+    ("course", "playground"),
     ("coursework", "broken"),  # old names of what is in course/, in notebooks that were handed out
     ("cli",),
 )

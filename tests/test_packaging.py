@@ -81,3 +81,10 @@ def test_a_wheel_has_every_package_and_every_file_of_the_lessons():
     lessons = ROOT / SETUPTOOLS["package-dir"]["locadv_tf.notebooks"]
     packed = {path for pattern in SETUPTOOLS["package-data"]["locadv_tf.notebooks"] for path in lessons.glob(pattern)}
     assert {lessons / name for name in committed("notebooks")} <= packed
+
+
+def test_a_wheel_has_every_file_of_the_playground():
+    folder = ROOT / "locadv_tf" / "playground"
+    packed = {path for pattern in SETUPTOOLS["package-data"]["locadv_tf.playground"] for path in folder.glob(pattern)}
+    there = {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
+    assert there and there == packed

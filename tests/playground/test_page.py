@@ -1,0 +1,194 @@
+"""The playground's file: what is in it, how large it is, that nothing is fetched, and `locadv playground`."""
+
+import base64
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import locadv
+import locadv_tf as la
+from locadv_tf import cli
+from locadv_tf.playground import network
+from locadv_tf.playground.collection import collection
+from locadv_tf.playground.page import HERE, SCRIPTS, page, write_page
+from locadv_tf.playground.small_models import EPOCHS, TRAININGS, pooled_cnn, small_models
+
+MOST_BYTES = 1_500_000
+
+
+def data_of(text):
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found)
+
+
+@pytest.fixture(scope="module")
+def digits(natural_model, lat_model):
+    return collection("digits", {"natural": natural_model, "LAT": lat_model})
+
+
+def test_a_collection_holds_the_images_masks_and_labels_of_the_data_set(digits):
+    assert (digits["shape"], digits["eps"], len(digits["labels"])) == ([28, 28, 1], 25.5, 20)
+    images = np.frombuffer(base64.b64decode(digits["images"]), np.uint8).reshape(20, 28, 28, 1)
+    masks = np.unpackbits(np.frombuffer(base64.b64decode(digits["masks"]), np.uint8).reshape(20, -1), axis=1)
+    x, y, mask = la.to_arrays(la.load_data("digits", "test", limit=20, stratify=True))
+    there = {(image.tobytes(), int(label), m.tobytes()) for image, label, m in zip(x, y, mask, strict=True)}
+    ours = zip(np.float32(images) / np.float32(255), digits["labels"], np.float32(masks), strict=True)
+    assert {(image.tobytes(), label, m.tobytes()) for image, label, m in ours} == there
+    assert sorted(set(digits["labels"])) == list(range(10))  # of each class its share
+
+
+def test_the_first_image_shows_the_point(digits, natural_model, lat_model):
+    x, y, mask = la.to_arrays(la.load_data("digits", "test", limit=20, stratify=True))
+    at = np.argsort(y, kind="stable")[digits["start"]]
+    x, y, mask = x[at][None], y[at][None], mask[at][None]
+    attacked = la.PGD(eps=0.1, steps=20, random_start=False)(natural_model, x, y, mask=mask)
+    assert np.argmax(natural_model(x)) == np.argmax(lat_model(x)) == y[0] != np.argmax(natural_model(attacked))
+
+
+def test_accuracies_are_those_that_evaluate_gives(digits, natural_model, digits_test):
+    rows = digits["models"][0]["measured"]
+    assert [(row["region"], row["n"]) for row in rows] == [
+        ("none", 400), ("background", 400), ("foreground", 400), ("full", 400)
+    ]  # fmt: skip
+    attack = la.PGD(eps=0.1, steps=20, random_start=False)
+    exact = la.evaluate(network.rounded(natural_model), digits_test, {"PGD": attack}, regions=["background"])
+    assert [row["accuracy"] for row in rows[:2]] == [row["accuracy"] for row in exact]
+
+
+def test_the_kits_page_is_small(digits, tmp_path):
+    grey = {name: la.small_cnn((28, 28, 1), 10) for name in TRAININGS}
+    colour = {name: pooled_cnn((32, 32, 3), 10) for name in TRAININGS}
+    made = [collection("digits", grey), collection("composite", colour)]
+    assert {model["type"] for each in made for model in each["models"]} == {"float16"}
+    size = write_page(tmp_path / "new" / "page.html", made)
+    assert size == (tmp_path / "new" / "page.html").stat().st_size < MOST_BYTES
+
+
+def test_the_page_fetches_nothing(digits):
+    text = page([digits])
+    assert "default-src 'none'" in text and "connect-src" not in text  # so the browser itself refuses
+    outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", text.replace(json.dumps([digits]), ""))
+    assert set(outside) == {"#answers", "data:,", "https://arxiv.org/abs/1909.04779"}  # a link, for a hand to click
+    assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|importScripts|eval|innerHTML|insertAdjacentHTML)\b", text)
+    assert all("</script" not in (HERE / name).read_text() for name in SCRIPTS)
+
+
+def test_names_are_text_whatever_is_in_them(digits, natural_model, monkeypatch):
+    evil = "</script><script>alert(1)</script> @@DATA@@ <!-- \u2028 & \"'"
+    monkeypatch.setattr("locadv_tf.playground.collection.class_names", lambda name: [evil] * 10)
+    text = page([collection("digits", {evil: natural_model}, images=10)])
+    assert text.count("<script") == page([digits]).count("<script") == 2
+    assert "alert(1)</script>" not in text and "\u2028" not in text.replace(evil, "")
+    (data,) = data_of(text)
+    assert data["classes"] == [evil] * 10 and data["models"][0]["name"] == evil
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": {}}, "no model; expected"),
+        ({"images": 0}, "images=0"),
+        ({"eps": 8}, "8/255 is what you mean"),
+        ({"mask": "guess"}, "mask='guess' is unknown"),
+        ({"dataset": "numbers"}, "'numbers'"),
+    ],
+)
+def test_bad_input_of_a_collection(change, message, natural_model):
+    given = {"dataset": "digits", "models": {"mine": natural_model}} | change
+    with pytest.raises(ValueError, match=message):
+        collection(**given)
+
+
+def test_other_classes_than_the_data_sets_are_refused():
+    with pytest.raises(ValueError, match="mine has 7 classes, the data set has 10"):
+        collection("digits", {"mine": la.small_cnn((28, 28, 1), 7)})
+
+
+def test_no_collection_and_no_page():
+    with pytest.raises(ValueError, match="no collection"):
+        page([])
+    with pytest.raises(ValueError, match=r"out='page.txt'; expected the name of a page"):
+        write_page("page.txt", [])
+
+
+def test_small_models_are_trained_as_their_names_say(monkeypatch):
+    asked, said = [], []
+    record = lambda model, train, **how: asked.append(how)  # noqa: E731
+    monkeypatch.setattr("locadv_tf.playground.small_models.train_classifier", record)
+    models = small_models("digits", epochs=3, seed=5, log=said.append)
+    assert list(models) == list(TRAININGS) == ["natural", "LAT", "AT"] and set(TRAININGS) <= set(la.TRAININGS)
+    assert [(how["region"], how["share"], how["epochs"], how["seed"]) for how in asked] == [
+        ("background", 0.0, 3, 5), ("background", 0.5, 3, 5), ("full", 0.5, 3, 5)
+    ]  # fmt: skip
+    assert [line.split(" trained in ")[0] for line in said] == [f"digits: {name}" for name in TRAININGS]
+    with pytest.raises(ValueError, match="epochs=0"):
+        small_models("digits", epochs=0)
+
+
+class TestCommand:
+    @pytest.fixture
+    def saved(self, natural_model, lat_model, tmp_path):
+        natural_model.save(tmp_path / "plain.keras")
+        lat_model.save(tmp_path / "careful.keras")
+        return [str(tmp_path / name) for name in ("plain.keras", "careful.keras")]
+
+    def test_a_page_of_my_models(self, saved, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert locadv.main(["playground", *saved, "--out", "mine.html", "--images", "10", "--eps", "8/255"]) == 0
+        out, err = capsys.readouterr()
+        assert out == "mine.html\n" and "MB; open it in a browser" in err
+        (data,) = data_of((tmp_path / "mine.html").read_text())
+        assert [model["name"] for model in data["models"]] == ["plain", "careful"]
+        assert data["name"] == "digits" and data["eps"] == 8 and len(data["labels"]) == 10
+
+    def test_without_a_model_the_kits_own_are_trained(self, capsys, tmp_path, monkeypatch, natural_model):
+        monkeypatch.chdir(tmp_path)
+        asked = {}
+
+        def train(dataset, **options):
+            asked[dataset] = options
+            build, shape = (pooled_cnn, (32, 32, 3)) if dataset == "composite" else (la.small_cnn, (28, 28, 1))
+            options["log"](f"{dataset}: natural trained in 1 s")
+            return {"natural": build(shape, 10)}
+
+        monkeypatch.setattr(cli, "small_models", train)
+        assert locadv.main(["playground", "--epochs", "2"]) == 0
+        out, err = capsys.readouterr()
+        assert out == "playground.html\n" and "composite: natural trained in 1 s" in err
+        assert [each["name"] for each in data_of((tmp_path / "playground.html").read_text())] == ["digits", "composite"]
+        assert asked["digits"]["epochs"] == 2 and asked["digits"]["eps"] is None
+
+    def test_help_tells_the_epochs(self):
+        command = next(a for a in locadv.parser()._actions if a.choices).choices["playground"]
+        (action,) = (action for action in command._actions if action.dest == "epochs")
+        assert f"({', '.join(['default: digits 20', 'composite 24', 'else 5'])})" in action.help
+        assert EPOCHS == {"digits": 20, "composite": 24}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["nowhere.keras"], "'nowhere.keras' is no file"),
+            (["a.keras", "b/a.keras"], "names a, a for 2 models; expected one each"),
+            (["a.keras", "--names", "a", "b"], "names a, b for 1 models"),
+            (["a.keras", "--dataset", "digits", "composite"], "expected one data set"),
+            (["a.keras", "--out", "page.pdf"], "out='page.pdf'"),
+            (["--dataset", "digits", "--epochs", "0"], "epochs=0"),
+        ],
+    )
+    def test_bad_input_is_one_line_and_exit_2(self, arguments, message, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert locadv.main(["playground", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert not out and message in err and err.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+
+    def test_a_layer_that_the_page_does_not_know(self, capsys, tmp_path):
+        layers = keras.layers
+        odd = [keras.Input((28, 28, 1)), layers.DepthwiseConv2D(3, name="deep"), layers.Flatten(), layers.Dense(10)]
+        keras.Sequential(odd).save(tmp_path / "odd.keras")
+        assert locadv.main(["playground", str(tmp_path / "odd.keras"), "--out", str(tmp_path / "page.html")]) == 2
+        assert "odd has DepthwiseConv2D ('deep'); expected layers that the page knows" in capsys.readouterr().err
+        assert not (tmp_path / "page.html").exists()
