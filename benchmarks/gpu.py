@@ -93,12 +93,13 @@ def attack(size):
     from locadv_tf.engine import stream
 
     model = trained(size)
-    (x, y, _), name = images("test", size["images"])
-    ordinary = stream.compiled_attack
+    data, name = images("test", size["images"])
+    (x, y, _), ordinary, made = data, stream.compiled_attack, {}
 
     def step_by_xla(*arguments):
-        compiled = ordinary(*arguments)
-        return compiled._replace(advance=tf.function(compiled.advance, autograph=False, jit_compile=True))
+        compiled = ordinary(*arguments)  # the same one for each run on a model
+        xla = tf.function(compiled.advance, autograph=False, jit_compile=True)
+        return compiled._replace(advance=made.setdefault(compiled.advance, xla))
 
     def compare(mode, stop, batch):
         stream.compiled_attack = step_by_xla if mode == "step by XLA" else ordinary
@@ -106,12 +107,13 @@ def attack(size):
             tf.config.optimizer.set_jit("autoclustering")
         fresh = type(model).from_config(model.get_config())  # nothing is compiled for it yet
         fresh.set_weights(model.get_weights())
-        pgd, data = la.PGD(eps=EPS, steps=STEPS), images("test", size["images"])[0]
+        pgd = la.PGD(eps=EPS, steps=STEPS)
         first, kit, result = timed(
             lambda: la.run_attack(fresh, data, pgd, stop=stop, batch_size=batch, keep_images=False)
         )
-        passes = tf.function(lambda x, y: respond_with_gradient(fresh, x, y), jit_compile=mode == "step by XLA")
-        forward = tf.function(lambda x: fresh(x, training=False))
+        xla = mode == "step by XLA"
+        passes = tf.function(lambda x, y: respond_with_gradient(fresh, x, y), autograph=False, jit_compile=xla)
+        forward = tf.function(lambda x: fresh(x, training=False), autograph=False)
         some = tf.constant(x[:batch]), tf.constant(y[:batch], tf.int64)
 
         def bare():
@@ -253,7 +255,7 @@ def report(size):
 
 def _command(arguments):
     try:
-        done = subprocess.run(arguments, cwd=HERE.parent, text=True, stdout=-1, stderr=subprocess.STDOUT)
+        done = subprocess.run(arguments, cwd=HERE.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
         return 127, str(error)
     return done.returncode, done.stdout
