@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test test-slow test-course wheel test-wheel bench lint lab picture clean
+.PHONY: report test test-slow test-course wheel test-wheel bench bench-gpu lint lab picture clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
@@ -37,6 +37,12 @@ test-wheel: wheel
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[peers]' >&2
 	$(BIN)/locadv bench
+
+# On a machine with an NVIDIA GPU; its libraries (2.5 GB) come with the extra. Writes benchmarks/RESULTS_GPU.md.
+bench-gpu: $(READY)
+	@nvidia-smi --list-gpus || { echo "no GPU: nvidia-smi finds none, so nothing was run." >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpu,peers]' >&2
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

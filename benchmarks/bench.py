@@ -318,6 +318,7 @@ def add_arguments(parser):
 
 def run(options):
     """Runs the suites; returns 0, or 1 if a bar was missed."""
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the contestants share a GPU
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         maker = multiprocessing.get_context("spawn").Process(target=prepare, args=(folder, options))

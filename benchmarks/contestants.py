@@ -106,9 +106,10 @@ def floor_attack(task):
 
     def run():
         for _ in range(round(needed / BATCH)):
-            passes(*batch)
+            seen = passes(*batch)
         for first in range(0, len(x), BATCH):
-            forward(x[first : first + BATCH])
+            logits = forward(x[first : first + BATCH])
+        seen.loss.numpy(), logits.numpy()  # a GPU still computes when Python is through
         return {"gradient_evaluations": needed}
 
     return run
@@ -165,6 +166,7 @@ def floor_train(task):
             for _ in range(task["train_steps"]):
                 passes(*batch)
             step(*batch)
+        model.trainable_weights[0].numpy()  # a GPU still computes when Python is through
         return {"images_seen": len(batches) * BATCH}
 
     return run
