@@ -24,6 +24,35 @@ def attack_kit(task):
     return run
 
 
+CALLS, FEW = 10, 16  # so many calls for so few images make a round
+
+
+def few_kit(task):
+    """Calls for a few images each, all steps taken: what a student does who looks at single images."""
+    attack, data = la.PGD(eps=task["eps"], steps=task["steps"]), tuple(part[:FEW] for part in task["data"])
+
+    def run():
+        for _ in range(CALLS):
+            result = la.run_attack(task["model"], data, attack, region=task["region"], stop="worst")
+        return {"gradient_evaluations": CALLS * result.gradient_evaluations}
+
+    return run
+
+
+def floor_few(task):
+    """The bare compiled passes of these calls."""
+    model, (x, y, _) = task["model"], task["data"]
+    passes = tf.function(lambda x, y: respond_with_gradient(model, x, y), autograph=False)
+    batch = tf.constant(x[:FEW]), tf.constant(y[:FEW], tf.int64)
+
+    def run():
+        for _ in range(CALLS * task["steps"]):
+            passes(*batch)
+        return {"gradient_evaluations": CALLS * task["steps"] * FEW}
+
+    return run
+
+
 def attack_plain(task):
     """The kit's attack object in a `tf.function`, batch by batch: every image takes every step."""
     attack = la.PGD(eps=task["eps"], steps=task["steps"])

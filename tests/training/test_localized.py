@@ -674,7 +674,6 @@ def test_train_classifier_shuffles_all_images_and_looks_at_all_labels(digits_tra
         ValueError, match="train's label has classes from 0 to 9, out of range for the model's 9 classes"
     ):
         la.train_classifier(la.small_cnn((28, 28, 1), 9), digits_train.take(40), attack=PGD, share=0, epochs=1)
-    assert seen == [n]
 
 
 @pytest.mark.parametrize(
