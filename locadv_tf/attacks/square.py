@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 
 from locadv_tf import validation
-from locadv_tf.attacks import balls
 from locadv_tf.attacks.attack import Attack
 from locadv_tf.attacks.randomness import fold_in, uniform
 
@@ -16,10 +15,24 @@ HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 class Memory(NamedTuple):
-    """The best point so far and its margin."""
+    """The best point `x` so far, its margin `value`, the squares' `share` of the mask's area and their `Places`."""
 
     x: tf.Tensor
     value: tf.Tensor
+    share: tf.Tensor
+    places: "Places"
+
+
+class Places(NamedTuple):
+    """Where a square may lie.
+
+    Attributes:
+        side: int32 `(N,)`: its side in pixels.
+        held: float64 `(N, H·W)`: how many pixels of the mask the squares at this place and at those before it hold.
+    """
+
+    side: tf.Tensor
+    held: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("locadv_tf")
@@ -68,7 +81,8 @@ class Square(Attack):
         return self.queries
 
     def memory(self, model, task, run, x):
-        return Memory(x, tf.zeros_like(task.label, tf.float32))
+        share = tf.fill(tf.shape(task.label), self.start_share)
+        return Memory(x, tf.zeros_like(share), share, places(task.allowed, share))
 
     def step(self, task, s, seen):
         # The image itself and the stripes are taken as they are; from then on a point must be higher.
@@ -76,19 +90,25 @@ class Square(Attack):
         x = tf.where(taken[:, None, None, None], s.x, s.memory.x)
         value = tf.where(taken, seen.value, s.memory.value)
 
-        image, eps = task.image, task.eps
-        n, height, width, channels = tf.unstack(tf.shape(image))
+        share = self._share(s.k, task.steps) + tf.zeros_like(value)
+        changed = tf.reduce_any(share != s.memory.share)  # a few times in thousands of steps
+        where = tf.cond(changed, lambda: places(task.allowed, share), lambda: s.memory.places)
+        where = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), where, s.memory.places)
         key = fold_in(task.key, s.k)
-        window = square(task.allowed, self._share(s.k, task.steps), key)
+        image, eps, first = task.image, task.eps, s.k == 0
+        n, channels = tf.shape(image)[0], image.shape[-1]
+        window = square(task.allowed, where, key)
         signs = tf.sign(uniform((n, 1, 1, channels), fold_in(key, 1)) - 0.5)
         # A query must not be spent on the point that is there already: then the other signs. (The paper draws anew.)
-        moved = balls.project(tf.where(window, image + eps * signs, x), image, task.allowed, eps)
-        idle = tf.reduce_all(moved == x, axis=(1, 2, 3), keepdims=True)
+        there = (x == tf.clip_by_value(image + eps * signs, 0.0, 1.0)) | ~(window & task.allowed)
+        idle = tf.reduce_all(there, axis=(1, 2, 3), keepdims=True)
         squares = tf.where(window, image + eps * tf.where(idle, -signs, signs), x)
-        stripes = image + eps * tf.sign(uniform((n, 1, width, channels), fold_in(key, 2)) - 0.5)
-        stripes = tf.broadcast_to(stripes, (n, height, width, channels))
-        first = tf.broadcast_to(s.k == 0, [n])[:, None, None, None]
-        return tf.where(first, stripes, squares), Memory(x, value)
+
+        def begun():
+            signs = tf.sign(uniform((n, 1, tf.shape(image)[2], channels), fold_in(key, 2)) - 0.5)
+            return tf.where(tf.broadcast_to(first, [n])[:, None, None, None], image + eps * signs, squares)
+
+        return tf.cond(tf.reduce_any(first), begun, lambda: squares), Memory(x, value, share, where)
 
     def _share(self, k, steps):
         """The squares' area now, as a share of the mask's."""
@@ -97,33 +117,43 @@ class Square(Attack):
         return self.start_share * 2.0**-halvings
 
 
-def square(mask, share, key):
-    """A random square that holds pixels of the mask, bool `(N, H, W, 1)`.
+def places(mask, share):
+    """The `Places` for squares in masks, bool `(N, H, W, 1)`.
 
-    Each place in the image is as likely as the square there holds pixels of the mask: all alike in the full mask.
-
-    Args:
-        mask: bool `(N, H, W, 1)`.
-        share: its area as a share of the mask's, a scalar or `(N,)`; the side is rounded to whole pixels, at least 1.
-        key: uint32 `(N,)`.
+    Their area is `share` of the mask's, a scalar or `(N,)`; the side is rounded to whole pixels, at least 1. Each place
+    is as likely as the square there holds pixels of the mask: all alike in the full mask.
     """
     n, height, width, _ = tf.unstack(tf.shape(mask))
     inside = tf.cast(mask[..., 0], tf.float32)
     area = tf.reduce_sum(inside, axis=(1, 2))
     side = tf.clip_by_value(tf.cast(tf.round(tf.sqrt(share * area)), tf.int32), 1, tf.minimum(height, width))
 
-    def held(length):
+    def covers(length):
         """`(N, first, pixel)`: 1 for the pixels along one axis that a square from `first` on holds."""
-        first, pixel = tf.range(length)[:, None], tf.range(length)
-        size = side[:, None, None]
-        return tf.cast((pixel >= first) & (pixel < first + size) & (first <= length - size), tf.float32)
+        first = tf.range(length)
+        fits = first[:, None] <= length - side[:, None, None]
+        return tf.cast(_from(first[None], side[:, None], length) & fits, tf.float32)
 
-    rows, columns = held(height), held(width)
-    counts = rows @ inside @ tf.linalg.matrix_transpose(columns)  # of the mask's pixels in the square at each place
-    total = tf.cumsum(tf.reshape(tf.cast(counts, tf.float64), (n, -1)), axis=1)  # whole numbers, beyond float32's
+    counts = covers(height) @ inside @ tf.linalg.matrix_transpose(covers(width))
+    held = tf.cumsum(tf.reshape(tf.cast(counts, tf.float64), (n, -1)), axis=1)  # whole numbers, beyond float32's
+    return Places(side, held)
+
+
+def square(mask, places, key):
+    """A random square that holds pixels of the mask, bool `(N, H, W, 1)`.
+
+    Args:
+        mask: bool `(N, H, W, 1)`; `places`: its `Places`; `key`: uint32 `(N,)`.
+    """
+    n, height, width, _ = tf.unstack(tf.shape(mask))
     chance = tf.cast(uniform((n, 1, 1, 1), key)[:, 0, 0], tf.float64)
-    place = tf.reduce_sum(tf.cast(total <= chance * total[:, -1:], tf.int32), axis=1)
+    place = tf.searchsorted(places.held, chance * places.held[:, -1:], side="right")[:, 0]
     place = tf.minimum(place, height * width - 1)  # an empty mask has none
-    row = tf.gather(rows, place // width, batch_dims=1)
-    column = tf.gather(columns, place % width, batch_dims=1)
-    return (row[:, :, None] * column[:, None, :] > 0)[..., None]
+    rows, columns = _from(place // width, places.side, height), _from(place % width, places.side, width)
+    return (rows[:, :, None] & columns[:, None, :])[..., None]
+
+
+def _from(first, side, length):
+    """Which pixels along an axis `side` pixels from `first` on are, bool `(..., length)`."""
+    pixel = tf.range(length)
+    return (pixel >= first[..., None]) & (pixel < (first + side)[..., None])

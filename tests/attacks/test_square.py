@@ -10,18 +10,23 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import locadv_tf as la
 from locadv_tf.attacks.loop import image_key
-from locadv_tf.attacks.square import square
+from locadv_tf.attacks.square import places, square
 
 
 def keys(n, seed=0):
     return image_key(seed, tf.range(n), 0)
 
 
+def draw(mask, share, key):
+    mask = tf.constant(mask)
+    return square(mask, places(mask, share), key)
+
+
 @given(seed=st.integers(0, 2**31 - 1), n=st.integers(1, 5), height=st.integers(1, 9), width=st.integers(1, 9),
        share=st.floats(0, 1), inside=st.sampled_from((0.0, 0.2, 1.0)))  # fmt: skip
 def test_a_square_is_one_whole_square_of_its_area_around_a_pixel_of_the_mask(seed, n, height, width, share, inside):
     mask = np.random.default_rng(seed).random((n, height, width, 1)) < inside
-    windows = square(tf.constant(mask), share, keys(n, seed)).numpy()[..., 0]
+    windows = draw(mask, share, keys(n, seed)).numpy()[..., 0]
     for window, free in zip(windows, mask[..., 0], strict=True):
         rows, columns = (np.flatnonzero(window.any(axis=axis)) for axis in (1, 0))
         side, limit = len(rows), min(height, width)
@@ -37,10 +42,10 @@ def test_each_place_is_as_likely_as_its_square_holds_pixels_of_the_mask():
     mask[[0, 0, 2, 3, 3], [0, 4, 2, 0, 1]] = True
     for free, side in ((mask, 1), (mask, 2), (np.ones_like(mask), 2), (np.ones_like(mask), 3)):
         share = side**2 / free.sum()
-        windows = square(tf.constant(np.tile(free, (n, 1, 1, 1))), share, keys(n)).numpy()[..., 0]
-        places, counts = np.unique(windows, axis=0, return_counts=True)
-        assert (places.sum(axis=(1, 2)) == side**2).all()
-        held = (places & free[..., 0]).sum(axis=(1, 2))
+        windows = draw(np.tile(free, (n, 1, 1, 1)), share, keys(n)).numpy()[..., 0]
+        found, counts = np.unique(windows, axis=0, return_counts=True)
+        assert (found.sum(axis=(1, 2)) == side**2).all()
+        held = (found & free[..., 0]).sum(axis=(1, 2))
         everywhere = sliding_window_view(free[..., 0], (side, side)).sum(axis=(-1, -2))
         assert sorted(held) == sorted(everywhere[everywhere > 0])  # each place that holds any, once
         expected = n * held / held.sum()
