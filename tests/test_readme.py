@@ -59,7 +59,9 @@ def test_every_command_is_of_a_kind_that_is_tried_below():
     assert [command for command in COMMANDS if not command.startswith(tried)] == []
 
 
-@pytest.mark.parametrize("target", ["report", "test", "test-slow", "test-course", "lab", "lint", "bench", "bench-gpu", "picture"])
+@pytest.mark.parametrize(
+    "target", ["report", "test", "test-slow", "test-course", "lab", "lint", "bench", "bench-gpu", "picture"]
+)
 def test_make_targets(target):
     ready = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
