@@ -40,7 +40,7 @@ bench: $(READY)
 
 # On a machine with an NVIDIA GPU; its libraries (2.5 GB) come with the extra. Writes benchmarks/RESULTS_GPU.md.
 bench-gpu: $(READY)
-	@nvidia-smi --list-gpus || { echo "no GPU: nvidia-smi finds none, so nothing was run." >&2; exit 2; }
+	@nvidia-smi --list-gpus 2>/dev/null || { echo "no GPU: nvidia-smi finds none, so nothing was run." >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpu,peers]' >&2
 	$(BIN)/python benchmarks/gpu.py
 

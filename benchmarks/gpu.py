@@ -71,6 +71,12 @@ def head(*cells):
     return "\n" + row(*cells) + "\n" + "|---" * len(cells) + "|"
 
 
+def reason(told, longest=1500):
+    """The start of the last error in what a program printed: XLA's go on for pages."""
+    at = [found.start() for found in re.finditer(r"^[\w.]*(Error|Exception)\b", told, re.MULTILINE)]
+    return told[at[-1] :][:longest].strip() if at else told[-longest:].strip()
+
+
 def machine(size):
     """the card, its driver and the versions"""
     import tensorflow as tf
@@ -150,7 +156,7 @@ def training(size):
     random, n = np.random.default_rng(0), size["training"] // 2
     for network, shape in ((la.small_cnn, (28, 28, 1)), (la.colour_cnn, (32, 32, 3))):
         x, y = random.random((n, *shape), np.float32), random.integers(0, 10, n)
-        for batch, policy, jit in itertools.product(size["batches"][:2], ("float32", "mixed_float16"), (False, True)):
+        for jit, batch, policy in itertools.product((False, True), size["batches"][:2], ("float32", "mixed_float16")):
             keras.config.set_dtype_policy(policy)
             model = network(shape, 10)
             keras.config.set_dtype_policy("float32")
@@ -160,11 +166,12 @@ def training(size):
             defended.compile("adam", loss=loss, jit_compile=jit)
             data = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch, drop_remainder=True).cache().prefetch(2)
             fit = defended.fit
-            first, seconds, history = timed(lambda: fit(data, shuffle=False, verbose=0).history["loss"])  # noqa: B023
-            speed = n // batch * batch / seconds
-            yield row(
-                network.__name__, batch, policy, jit, f"{first:.2f}", f"{speed:,.0f}", f"{history[-1]:.4f}"
-            )  # fmt: skip
+            try:
+                first, seconds, history = timed(lambda: fit(data, shuffle=False, verbose=0).history["loss"])  # noqa: B023
+                found = f"{first:.2f}", f"{n // batch * batch / seconds:,.0f}", f"{history[-1]:.4f}"
+            except tf.errors.OpError as error:  # XLA's, say
+                found = "failed: " + " ".join(str(error).split())[:200], "", ""
+            yield row(network.__name__, batch, policy, jit, *found)
 
 
 def repeated(size):
@@ -231,7 +238,7 @@ def benchmark(size):
     with tempfile.TemporaryDirectory() as folder:
         code, told = _command([sys.executable, HERE / "bench.py", *options, "--out", folder])
         table = Path(folder) / "RESULTS.md"
-        yield table.read_text(encoding="utf-8").replace("# ", "## ") if table.exists() else _block(told[-2000:])
+        yield table.read_text(encoding="utf-8").replace("# ", "## ") if table.exists() else _block(reason(told))
     yield f"Exit status {code} (1: a bar was missed, or an error)."
 
 
@@ -250,7 +257,7 @@ def report(size):
     with tempfile.TemporaryDirectory() as folder:
         command = [HERE.parent / "locadv.py", "report", "--dataset", "digits", "--profile", "smoke", "--out"]
         code, told = _command([sys.executable, *command, Path(folder) / "report"])
-    yield _block("\n".join(told.splitlines()[-12:])) + f"\nExit status {code}."
+    yield _block(reason(told) if code else told[-1500:].strip()) + f"\nExit status {code}."
 
 
 def _command(arguments):
@@ -279,7 +286,7 @@ def write(parts, size, limit, file):
             try:
                 done = subprocess.run(command, stdout=file, stderr=errors, timeout=limit)
                 errors.seek(0)
-                trouble = f"\nFailed:\n\n{_block(errors.read()[-2000:])}" if done.returncode else ""
+                trouble = f"\nFailed:\n\n{_block(reason(errors.read()))}" if done.returncode else ""
             except subprocess.TimeoutExpired:
                 trouble = f"\nStopped after {limit:.0f} s.\n"
         file.seek(0, os.SEEK_END)

@@ -59,7 +59,9 @@ def test_every_command_is_of_a_kind_that_is_tried_below():
     assert [command for command in COMMANDS if not command.startswith(tried)] == []
 
 
-@pytest.mark.parametrize("target", ["report", "test", "test-slow", "test-course", "lab", "lint", "bench", "picture"])
+@pytest.mark.parametrize(
+    "target", ["report", "test", "test-slow", "test-course", "lab", "lint", "bench", "bench-gpu", "picture"]
+)
 def test_make_targets(target):
     ready = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
@@ -67,7 +69,7 @@ def test_make_targets(target):
     expected = {
         "report": "locadv report", "test": "pytest -m 'not slow'", "test-slow": "pytest -m slow",
         "test-course": "pytest tests/grading", "lab": "jupyter lab",
-        "lint": "ruff", "bench": "locadv bench", "picture": "python docs/picture.py",
+        "lint": "ruff", "bench": "locadv bench", "bench-gpu": "benchmarks/gpu.py", "picture": "python docs/picture.py",
     }  # fmt: skip
     assert expected[target] in ready
 

@@ -112,15 +112,18 @@ class LocalizedAdversarialTraining(keras.Model):
             raise ValueError("the training data holds no images; expected at least one. Check the split or the filter.")
         return super().fit(x, *args, **kwargs)
 
-    def compile(self, optimizer="adam", loss=None, **kwargs):
-        """`keras.Model.compile`. It refuses losses that expect probabilities: the classifier returns logits.
+    def compile(self, optimizer="adam", loss=None, *, jit_compile=False, **kwargs):
+        """`keras.Model.compile`, with two differences.
+
+        It refuses losses that expect probabilities: the classifier returns logits. And it leaves XLA off: Keras's own
+        default, `jit_compile="auto"`, takes XLA on a GPU, where it failed on this step (benchmarks/RESULTS_GPU.md).
 
         Raises:
             ValueError: for a loss that expects probabilities.
         """
         if loss is not None and not _takes_logits(keras.losses.get(loss) if isinstance(loss, str) else loss):
             raise ValueError(f"loss={loss!r} expects probabilities; {_LEAVES_LOGITS}")
-        super().compile(optimizer, loss, **kwargs)
+        super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
 
     def compile_from_config(self, config):
         # `load_model` leaves this to the class that overrides `compile`.

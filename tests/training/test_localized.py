@@ -197,6 +197,17 @@ def test_an_epoch_equals_the_one_by_hand(compiled):
     assert_same_weights(model, by_hand, atol=1e-6)
 
 
+def test_xla_is_off_unless_asked_for(monkeypatch):
+    """Keras's own default takes it on a GPU, where XLA failed on this step (benchmarks/RESULTS_GPU.md)."""
+    asked = []
+    monkeypatch.setattr(
+        keras.Model, "compile", lambda self, *args, jit_compile="auto", **kwargs: asked.append(jit_compile)
+    )
+    defend(linear())
+    defend(linear(), jit_compile=True)
+    assert asked == [False, True]
+
+
 def test_the_share_is_the_same_for_batches_of_known_and_of_unknown_size():
     n = 50  # 0.29 · 50 is 14.5; on which side of it depends on the precision
     model = {known: linear() for known in (True, False)}
