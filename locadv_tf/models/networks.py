@@ -95,7 +95,7 @@ def residual_cnn(input_shape, num_classes, *, width=32, depth=1, seed=0):
     Example:
         >>> model = residual_cnn(input_shape=(32, 32, 3), num_classes=10)
         >>> model.output_shape, model.count_params()
-        ((None, 10), 309290)
+        ((None, 10), 309226)
     """
     layers, init = _parts(input_shape, num_classes, seed)
     width, depth = validation.count(width, name="width"), validation.count(depth, name="depth")

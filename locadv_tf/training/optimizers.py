@@ -4,7 +4,7 @@ import keras
 
 from locadv_tf import validation
 
-RATE, DECAY = 2e-3, 0.05  # chosen on validation images of CIFAR-10 (benchmarks/classifiers.py)
+RATE, DECAY = 2e-3, 0.05  # usual ones for networks of this size; not tuned
 AVERAGED = 100  # batches that the averages reach back, at most a twentieth of the training
 
 

@@ -142,7 +142,7 @@ class Watch(keras.callbacks.Callback):
         self.seen, self.stop_after = [], stop_after
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seen.append([weight.numpy() for weight in self.model.classifier.weights])
+        self.seen.append([weight.numpy().copy() for weight in self.model.classifier.weights])
         if epoch + 1 == self.stop_after:
             self.model.stop_training = True
 
