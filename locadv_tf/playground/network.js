@@ -74,8 +74,8 @@ function windows(side, size, stride, padding) {
 }
 
 function affine({ scale, offset }, shape) {
-  const channels = shape[2];
-  const y = new Float32Array(shape[0] * shape[1] * channels);
+  const channels = scale.length; // 1, the same for all; or those of the layer
+  const y = new Float32Array(shape[0] * shape[1] * shape[2]);
   const dx = new Float32Array(y.length);
   return {
     shape,
