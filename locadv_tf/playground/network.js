@@ -74,8 +74,8 @@ function windows(side, size, stride, padding) {
 }
 
 function affine({ scale, offset }, shape) {
-  const channels = shape[2];
-  const y = new Float32Array(shape[0] * shape[1] * channels);
+  const channels = scale.length; // 1, the same for all; or those of the layer
+  const y = new Float32Array(shape[0] * shape[1] * shape[2]);
   const dx = new Float32Array(y.length);
   return {
     shape,
@@ -113,58 +113,52 @@ function conv({ kernel, bias, size, strides, padding }, [height, width, inputs])
   const y = new Float32Array(rows * columns * outputs);
   const dx = new Float32Array(height * width * inputs);
   const sum = new Float64Array(outputs);
+  const stripe = inputs * outputs; // numbers of the kernel per pixel
 
-  /** Calls `visit(place in y, place in x, place in the kernel)` for each window's pixels that lie in the image. */
-  function eachTap(before, visit, after) {
-    for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) {
-        const at = (row * columns + column) * outputs;
-        if (!before(at)) continue;
-        for (let i = 0; i < size[0]; i++) {
-          const r = row * strides[0] + i - top;
-          if (r < 0 || r >= height) continue;
-          for (let j = 0; j < size[1]; j++) {
-            const c = column * strides[1] + j - left;
-            if (c >= 0 && c < width) visit(at, (r * width + c) * inputs, (i * size[1] + j) * inputs * outputs);
-          }
-        }
-        after(at);
-      }
-    }
-  }
-
+  // The two passes repeat their loops over windows and pixels: a shared loop that calls a function is slower.
   return {
     shape: [rows, columns, outputs],
     forward(x) {
-      eachTap(
-        () => sum.set(bias) || true,
-        (_, from, tap) => {
-          for (let k = 0; k < inputs; k++, tap += outputs) {
-            const value = x[from + k];
-            if (value === 0) continue; // half of the values, after a ReLU
-            for (let o = 0; o < outputs; o++) sum[o] += value * kernel[tap + o];
+      for (let row = 0, at = 0; row < rows; row++) {
+        const first = row * strides[0] - top; // row of the image under the kernel's first one
+        for (let column = 0; column < columns; column++, at += outputs) {
+          const start = column * strides[1] - left;
+          sum.set(bias);
+          for (let i = Math.max(0, -first); i < size[0] && first + i < height; i++) {
+            for (let j = Math.max(0, -start); j < size[1] && start + j < width; j++) {
+              let tap = (i * size[1] + j) * stripe;
+              const from = ((first + i) * width + start + j) * inputs;
+              for (let k = from; k < from + inputs; k++, tap += outputs) {
+                const value = x[k];
+                if (value === 0) continue; // half of the values, after a ReLU
+                for (let o = 0; o < outputs; o++) sum[o] += value * kernel[tap + o];
+              }
+            }
           }
-        },
-        (at) => y.set(sum, at),
-      );
+          y.set(sum, at);
+        }
+      }
       return y;
     },
     backward(g) {
       dx.fill(0);
-      eachTap(
-        (at) => {
-          for (let o = 0; o < outputs; o++) if (g[at + o] !== 0) return true;
-          return false; // no gradient comes from here
-        },
-        (at, from, tap) => {
-          for (let k = 0; k < inputs; k++, tap += outputs) {
-            let total = 0;
-            for (let o = 0; o < outputs; o++) total += g[at + o] * kernel[tap + o];
-            dx[from + k] += total;
+      for (let row = 0, at = 0; row < rows; row++) {
+        const first = row * strides[0] - top;
+        for (let column = 0; column < columns; column++, at += outputs) {
+          const start = column * strides[1] - left;
+          for (let i = Math.max(0, -first); i < size[0] && first + i < height; i++) {
+            for (let j = Math.max(0, -start); j < size[1] && start + j < width; j++) {
+              let tap = (i * size[1] + j) * stripe;
+              const to = ((first + i) * width + start + j) * inputs;
+              for (let k = to; k < to + inputs; k++, tap += outputs) {
+                let total = 0;
+                for (let o = 0; o < outputs; o++) total += g[at + o] * kernel[tap + o];
+                dx[k] += total;
+              }
+            }
           }
-        },
-        () => {},
-      );
+        }
+      }
       return dx;
     },
   };

@@ -37,18 +37,22 @@ def layers(model, *, name="the model"):
     if (weights := model.count_params()) > MOST_WEIGHTS:
         raise ValueError(f"{name} has {weights:,} weights; expected at most {MOST_WEIGHTS:,}: a browser is slow.")
     validation.weights(model, name=f"model {name}")
+    no_chain = f"{name} is no chain of layers; expected each layer to take what the one before it returns."
+    x = y = np.random.default_rng(0).random((2, *(side or 8 for side in model.input_shape[1:])), np.float32)
     found = []
     for layer in chain:
         try:
             found += LAYERS[type(layer).__name__](layer)
         except ValueError as problem:
             raise ValueError(f"{name}: the layer {_called(layer)} {problem}") from None
-    side = [8 if side is None else side for side in model.input_shape[1:]]
-    x = y = np.random.default_rng(0).random((2, *side), np.float32)
-    for layer in chain:
-        y = layer(y, training=False)
-    if not np.allclose(y, model(x, training=False), atol=1e-3):
-        raise ValueError(f"{name} is no chain of layers; expected each layer to take what the one before it returns.")
+        try:
+            if isinstance(layer, keras.layers.Dense) and len(y.shape) != 2:
+                raise ValueError
+            y = layer(y, training=False)
+        except ValueError:
+            raise ValueError(f"{no_chain} {_called(layer)} gets the shape {tuple(y.shape)}.") from None
+    if y.shape != (2, model.output_shape[-1]) or not np.allclose(y, model(x, training=False), atol=1e-3):
+        raise ValueError(no_chain)
     return found
 
 
@@ -102,6 +106,8 @@ def _chain(model):
     """All layers, those of models within the model, too."""
     found = []
     for layer in getattr(model, "operations", None) or model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
         found += _chain(layer) if type(layer).__name__ in ("Sequential", "Functional") else [layer]
     return found
 
@@ -117,32 +123,32 @@ def _nothing(layer):
     return []
 
 
-def _affine(scale, offset, channels):
-    per_channel = [np.ravel(np.asarray(value, np.float64)) for value in (scale, offset)]
-    if any(value.size not in (1, channels) for value in per_channel):
+def _affine(scale, offset):
+    values = [np.asarray(value, np.float64) for value in (scale, offset)]
+    if any(np.prod(value.shape[:-1]) != 1 for value in values):
         raise ValueError("has numbers for each pixel; expected one per channel.")
-    scale, offset = (np.broadcast_to(value, channels).tolist() for value in per_channel)
-    return [{"kind": "affine", "scale": scale, "offset": offset}]
+    scale, offset = np.broadcast_arrays(*map(np.ravel, values))
+    return [{"kind": "affine", "scale": scale.tolist(), "offset": offset.tolist()}]
 
 
 def _rescaling(layer):
-    return _affine(layer.scale, layer.offset, layer.input.shape[-1])
+    return _affine(layer.scale, layer.offset)
 
 
 def _normalization(layer):
     if layer.invert:
         raise ValueError("inverts a normalization; expected one that normalizes.")
     deviation = np.maximum(np.sqrt(np.asarray(layer.variance)), keras.backend.epsilon())
-    return _affine(1 / deviation, -np.asarray(layer.mean) / deviation, layer.input.shape[-1])
+    return _affine(1 / deviation, -np.asarray(layer.mean) / deviation)
 
 
 def _batch_normalization(layer):
-    if layer.axis not in (-1, len(layer.input.shape) - 1):
-        raise ValueError(f"works along axis {layer.axis}; expected the last one, the channels.")
+    if layer.axis not in (-1, 3):
+        raise ValueError(f"works along axis {layer.axis}; expected -1, the channels.")
     scale = 1 / np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
     scale = scale * np.asarray(layer.gamma) if layer.scale else scale
     offset = (np.asarray(layer.beta) if layer.center else 0) - np.asarray(layer.moving_mean) * scale
-    return _affine(scale, offset, layer.input.shape[-1])
+    return _affine(scale, offset)
 
 
 def _conv(layer):
@@ -162,8 +168,6 @@ def _conv(layer):
 
 
 def _dense(layer):
-    if len(layer.input.shape) != 2:
-        raise ValueError(f"takes {layer.input.shape}; expected one row per image, as Flatten gives.")
     return [{"kind": "dense", **_weights(layer, layer.units)}, *_activation(layer)]
 
 
@@ -207,7 +211,6 @@ def _channels_last(layer):
 
 
 LAYERS = {
-    "InputLayer": _nothing,
     "Rescaling": _rescaling,
     "Normalization": _normalization,
     "BatchNormalization": _batch_normalization,

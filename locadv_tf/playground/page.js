@@ -22,6 +22,7 @@ const unpacked = new Map(); // a data set's images, masks and networks, made whe
 const here = () => collections[state.data];
 const drawn = () => state.image < 0;
 const grey = (eps) => `${Number(eps.toFixed(2))}/255`;
+const times = (eps) => `× ${magnified(eps) < 10 ? Number(magnified(eps).toFixed(1)) : Math.round(magnified(eps))}`;
 const percent = (share) => Math.round(100 * share);
 
 function open(collection) {
@@ -158,7 +159,7 @@ function showResults() {
     paintImage(part(".attacked"), best.x, shape);
     paintChange(part(".change"), x, best.x, eps, shape);
     const moved = movedPixels(x, best.x, mask());
-    part(".scale").textContent = `change, × ${Number(magnified(eps).toFixed(1))}`;
+    part(".scale").textContent = `change, ${times(eps)}`;
     part(".moved").textContent = `Moved: ${pixels(moved[1])} of the background, ${moved[0]} of the foreground.`;
     part(".attacked").setAttribute("aria-label", `${models[i].name}: the attacked image, read as ${className(best.answer)}`);
     part(".change").setAttribute("aria-label", `${models[i].name}: the change, magnified; it moves ${pixels(moved[1])} of the background and ${moved[0]} of the foreground`);
@@ -189,7 +190,7 @@ function showHero(x, eps, allowed) {
   paintImage($("hero-after"), best.x, shape);
   const reads = (seen) => `${models[0].name}: ${className(seen.answer)}, ${percent(seen.probabilities[seen.answer])} %`;
   $("hero-before-answer").textContent = reads(first.natural);
-  $("hero-change-scale").textContent = `× ${Number(magnified(eps).toFixed(1))}, ${state.region}`;
+  $("hero-change-scale").textContent = `${times(eps)}, ${state.region}`;
   $("hero-after-answer").textContent = reads(best);
   $("hero-after-answer").className = judged(first).kind;
   $("hero-before").setAttribute("aria-label", `The image. ${reads(first.natural)}`);
@@ -207,6 +208,15 @@ function showHero(x, eps, allowed) {
       name.textContent = models[i].name;
       chip.className = kind;
       chip.append(sign(kind), " ", name, ` ${text}`);
+      return chip;
+    }),
+  );
+  $("bar").replaceChildren( // on a narrow screen the answers stay in sight; a screen reader has them above
+    ...results.map((result, i) => {
+      const { kind, answer } = judged(result);
+      const chip = document.createElement("span");
+      chip.className = kind;
+      chip.append(sign(kind), ` ${models[i].name}: ${className(answer)}`);
       return chip;
     }),
   );
