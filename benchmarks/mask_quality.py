@@ -24,25 +24,27 @@ def main(argv=None):
     parser.add_argument("--train-limit", type=int, help="at most that many training images (default: all)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder (default: beside this file)")
     asked = parser.parse_args(argv)
-    told = [HEAD.format(images=asked.images, epochs=asked.epochs)]
+    sizes, path = " ".join(map(str, asked.sizes)), asked.out / "MASK_QUALITY.md"
+    text = HEAD.format(images=asked.images, sizes=sizes, epochs=asked.epochs)
     for side in asked.sizes:
         rows, classes = measure(asked, (side, side))
-        told += ["", f"## {asked.dataset}, {side}×{side} pixels, {rows[0]['n']} test images", "", table(rows)]
-        told += ["", f"Saliency's model: `colour_cnn`, {asked.epochs} epochs, {classes} classes, seed 0."]
-        told += ["", verdict(rows)]
-    text = "\n".join(told) + "\n"
+        text += f"\n## {asked.dataset}, {side}×{side} pixels, {rows[0]['n']} test images\n\n{table(rows)}\n\n"
+        text += (
+            f"Saliency's model: `colour_cnn`, {asked.epochs} epochs, {classes} classes, seed 0.\n\n{verdict(rows)}\n"
+        )
+        path.write_text(text, encoding="utf-8")  # what is done stays if the next size is stopped
     print(text)
-    (asked.out / "MASK_QUALITY.md").write_text(text, encoding="utf-8")
-    return asked.out / "MASK_QUALITY.md"
+    return path
 
 
 HEAD = """# Guessed masks beside drawn ones
 
-`python benchmarks/mask_quality.py --images {images} --epochs {epochs}` on one CPU core.
+`python benchmarks/mask_quality.py --images {images} --sizes {sizes} --epochs {epochs}` on one CPU core.
 
 IoU: intersection over union with the drawn object, and with the drawn background: mean over images, with 95 % intervals
 (Student's). `random` has the area of the drawn masks, at random places: what chance gives. `full` has no object at all.
-Times are of one run; compare their ratios."""
+Times are of one run; compare their ratios.
+"""
 
 
 def measure(asked, size):
