@@ -111,6 +111,13 @@ def length(data):
     return None if batched or n < 0 else n
 
 
+def image_values(data):
+    """How many values an image holds, unknown sides counted as 1; `ValueError` as from `batches`."""
+    _check_container(data)
+    image = _parts(data.element_spec)[0] if isinstance(data, tf.data.Dataset) else data[0]
+    return math.prod(side or 1 for side in tuple(image.shape)[-3:])
+
+
 def _check_container(data):
     if isinstance(data, tf.data.Dataset):
         return

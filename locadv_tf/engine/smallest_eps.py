@@ -10,6 +10,7 @@ from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.attack import check_attack
 from locadv_tf.attacks.fmn import FMN
 from locadv_tf.data.batches import length
+from locadv_tf.engine.devices import batch_size_for
 from locadv_tf.engine.kept import kept_on
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.engine.slots import traced_once
@@ -17,7 +18,7 @@ from locadv_tf.engine.stream import attack_stream, checked_batches, run_attack
 
 
 def smallest_eps(
-    model, data, attack, *, region="background", precision=0.5 / 255, seed=0, batch_size=128, progress=False
+    model, data, attack, *, region="background", precision=0.5 / 255, seed=0, batch_size=None, progress=False
 ):
     """The smallest eps at which the attack fools the model: by bisection between 0 and `attack.eps`, or by `FMN`.
 
@@ -74,7 +75,7 @@ def smallest_eps(
 
 def _minimum_norm(model, data, attack, *, region, seed, batch_size, progress):
     validation.seed(seed)
-    validation.count(batch_size, name="batch_size")
+    batch_size = batch_size_for(data) if batch_size is None else validation.count(batch_size, name="batch_size")
 
     def found(image, label, allowed):
         x = attack(model, image, label, mask=allowed, seed=seed)

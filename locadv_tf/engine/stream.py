@@ -23,7 +23,7 @@ from locadv_tf.attacks.attack import check_attack
 from locadv_tf.attacks.loop import Point, better
 from locadv_tf.attacks.regions import allowed
 from locadv_tf.data.batches import batches, length
-from locadv_tf.engine.devices import agree, copies, deal, devices, on_gpu, together
+from locadv_tf.engine.devices import agree, batch_size_for, copies, deal, devices, on_gpu, together
 from locadv_tf.engine.kept import forget
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.engine.slots import Slots, compiled_attack, compiled_model
@@ -70,7 +70,7 @@ def run_attack(
     seed=0,
     stop="fooled",
     keep_images=True,
-    batch_size=128,
+    batch_size=None,
     progress=False,
 ):
     """Attacks a whole data set.
@@ -88,7 +88,7 @@ def run_attack(
         stop: `"fooled"`: an image leaves at the first point that fools; `"worst"`: every image takes the whole budget
             and its worst point counts, as adversarial *loss* demands.
         keep_images: False: `result.images` is None, and memory does not grow with the images.
-        batch_size: how many images are attacked at a time.
+        batch_size: how many images are attacked at a time; None: 128, on a GPU up to 2,048.
         progress: show a progress bar.
 
     Returns:
@@ -121,7 +121,7 @@ def run_attack(
     return _result(finished, keep_images)
 
 
-def attack_stream(model, data, attack, *, region="background", seed=0, stop="fooled", batch_size=128, eps=None):
+def attack_stream(model, data, attack, *, region="background", seed=0, stop="fooled", batch_size=None, eps=None):
     """The engine: yields finished images, a few at a time and in the order in which they finish.
 
     Args are those of `run_attack`, and
@@ -138,7 +138,7 @@ def attack_stream(model, data, attack, *, region="background", seed=0, stop="foo
     if region is not None:
         validation.choice(region, validation.REGIONS, name="region")
     validation.choice(stop, ("fooled", "worst"), name="stop")
-    validation.count(batch_size, name="batch_size")
+    batch_size = batch_size_for(data) if batch_size is None else validation.count(batch_size, name="batch_size")
     return _attack_stream(model, data, attack, region, seed, stop, batch_size, eps)
 
 

@@ -54,7 +54,7 @@ def evaluate(
     regions=validation.REGIONS,
     seed=0,
     stop="worst",
-    batch_size=128,
+    batch_size=None,
     progress=False,
 ):
     """Measures a model without an attack and under each attack on each region.
@@ -67,7 +67,7 @@ def evaluate(
         seed: integer that decides all random numbers.
         stop: `"worst"`: whole budget, with the loss; `"fooled"`: same accuracies, no loss, but faster, above all if
             many images are fooled.
-        batch_size: how many images are attacked at a time.
+        batch_size: as for `run_attack`.
         progress: show a progress bar per row.
 
     Returns:
@@ -107,7 +107,7 @@ def evaluate(
     return rows
 
 
-def measure(model, data, attack, *, region="background", seed=0, stop="worst", batch_size=128, progress=False):
+def measure(model, data, attack, *, region="background", seed=0, stop="worst", batch_size=None, progress=False):
     """Runs one attack on a data set and measures each image; arguments and errors as for `evaluate`.
 
     Returns:

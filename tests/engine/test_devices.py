@@ -7,6 +7,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,3 +153,15 @@ def test_what_is_kept_on_a_model_is_not_saved_with_it(tiny_model, tmp_path):
     again.load_weights(tmp_path / "model.weights.h5")
     assert all(map(np.array_equal, again.get_weights(), model.get_weights()))
     assert (tmp_path / "model.weights.h5").stat().st_size < 2 * sum(w.nbytes for w in model.get_weights()) + 60_000
+
+
+@pytest.mark.parametrize(
+    "shape, size", [((28, 28, 1), 2048), ((32, 32, 3), 2048), ((224, 224, 3), 55), ((4000, 4000, 3), 32)], ids=str
+)
+def test_a_gpu_gets_larger_batches_of_small_images(shape, size, monkeypatch):
+    one = np.zeros((1, *shape), np.float32), np.zeros(1, np.int64)
+    for data in (one, tf.data.Dataset.from_tensor_slices(one), tf.data.Dataset.from_tensor_slices(one).batch(1)):
+        assert devices.batch_size_for(data) == 128
+        with monkeypatch.context() as patch:
+            patch.setattr(devices, "on_gpu", lambda: True)
+            assert devices.batch_size_for(data) == size
