@@ -38,7 +38,13 @@ def test_a_table_for_each_size(benchmark, tfds_dir, monkeypatch, capsys, tmp_pat
 
 
 def test_the_best_guess_stands_first_and_its_price_is_told(benchmark):
-    base = {"iou_background": 0.5, "iou_background_low": None, "background_mean": 0.7, "n": 3}
+    base = {
+        "iou_background": 0.5,
+        "iou_background_low": None,
+        "iou_background_high": None,
+        "background_mean": 0.7,
+        "n": 3,
+    }
     names = ("source", "iou_object", "iou_object_low", "iou_object_high", "ms_per_image")
     measured = [
         ("border", 0.5, 0.4, 0.6, 2.0),

@@ -38,7 +38,9 @@ def filled(image, share, *, how="inpaint"):
         return np.full_like(image, 128)
     if how == "tiles" and (tiled := _tiled(image, place)) is not None:
         return tiled
-    return cv2.inpaint(image, place.astype(np.uint8), REACH, cv2.INPAINT_NS)
+    blank = image.copy()
+    blank[place] = np.rint(image[~place].mean(axis=0))  # OpenCV's inpainting looks at what it replaces: a rest of it
+    return cv2.inpaint(blank, place.astype(np.uint8), REACH, cv2.INPAINT_NS)
 
 
 def hole(share):
