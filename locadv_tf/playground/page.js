@@ -189,7 +189,7 @@ function showHero(x, eps, allowed) {
   paintImage($("hero-before"), x, shape);
   paintChange($("hero-change"), x, best.x, eps, shape);
   paintImage($("hero-after"), best.x, shape);
-  const reads = (seen) => `${models[0].name}: ${className(seen.answer)}, ${percent(seen.probabilities[seen.answer])} %`;
+  const reads = (seen) => `${models[0].name}: ${className(seen.answer)}, ${percent(seen.probabilities[seen.answer])}\u00a0%`;
   $("hero-before-answer").textContent = reads(first.natural);
   $("hero-change-scale").textContent = `${times(eps)}, ${state.region}`;
   $("hero-after-answer").textContent = reads(best);
