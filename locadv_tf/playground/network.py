@@ -7,7 +7,7 @@ import numpy as np
 
 from locadv_tf import validation
 
-TOLERANCE = 0.01  # of the logits: so much may storing the weights in 16 bits change them
+TOLERANCE = 0.05  # of the logits: so much may storing the weights in 16 bits change them: a probability by 2.5 points
 MOST_WEIGHTS = 3_000_000  # a page of 16 MB; an attack in the browser takes seconds then
 
 

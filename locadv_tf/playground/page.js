@@ -13,6 +13,7 @@ let stepsPerRun = 0; // of the attack that `results` are from
 let run = 0; // attacks that were begun
 let done = 0; // the last one that came to its end
 let timer = null; // while the steps play
+let saying = 0; // the timer of what is about to be said
 let cursor = { row: 0, column: 0 };
 let byKeys = true; // whether the cursor is shown: not while a mouse or a finger paints
 const brush = { tool: "background" };
@@ -188,7 +189,7 @@ function showHero(x, eps, allowed) {
   paintImage($("hero-before"), x, shape);
   paintChange($("hero-change"), x, best.x, eps, shape);
   paintImage($("hero-after"), best.x, shape);
-  const reads = (seen) => `${models[0].name}: ${className(seen.answer)}, ${percent(seen.probabilities[seen.answer])} %`;
+  const reads = (seen) => `${models[0].name}: ${className(seen.answer)}, ${percent(seen.probabilities[seen.answer])}\u00a0%`;
   $("hero-before-answer").textContent = reads(first.natural);
   $("hero-change-scale").textContent = `${times(eps)}, ${state.region}`;
   $("hero-after-answer").textContent = reads(best);
@@ -274,7 +275,6 @@ function showBars(body, before, after) {
 }
 
 /** Says the answers to a screen reader, once the hand rests. */
-let saying = 0;
 function say() {
   clearTimeout(saying);
   saying = setTimeout(() => {
@@ -307,6 +307,8 @@ function check(holder, value) {
 
 /** Builds what depends on the data set: its images, its classes, a card for each model. */
 function showSet() {
+  results = []; // those of another set say nothing here
+  clearTimeout(saying);
   const { shape, labels, classes, models, drawing } = here();
   const { image, backdrop } = open(here());
   const faces = labels.map((number, i) => {
@@ -509,7 +511,7 @@ function wholeMask(kind) {
 // Steps.
 
 function show(k) {
-  if (label() === null) return;
+  if (label() === null || results.length === 0) return;
   state.shown = k >= stepsPerRun ? null : Math.max(0, k);
   showResults();
   keepLink();
@@ -518,7 +520,7 @@ function show(k) {
 
 function play() {
   if (timer !== null) return stopPlaying();
-  if (label() === null) return;
+  if (label() === null || results.length === 0) return;
   if (shownStep() === stepsPerRun) show(0);
   $("play").setAttribute("aria-pressed", "true");
   $("play").textContent = "Stop";

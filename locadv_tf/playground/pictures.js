@@ -63,9 +63,9 @@ function paintEditor(canvas, image, shape, mask, { showMask, cursor }) {
     context.fillStyle = "rgba(0, 114, 178, 0.42)";
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.strokeStyle = "rgba(255, 255, 255, 0.5)";
-    context.lineWidth = 2;
+    context.lineWidth = 3;
     context.beginPath();
-    for (let x = -canvas.height; x < canvas.width; x += 14) {
+    for (let x = -canvas.height; x < canvas.width; x += 26) {
       context.moveTo(x, canvas.height);
       context.lineTo(x + canvas.height, 0);
     }

@@ -81,7 +81,7 @@ def test_names_are_text_whatever_is_in_them(digits, natural_model, monkeypatch):
     monkeypatch.setattr("locadv_tf.playground.collection.class_names", lambda name: [evil] * 10)
     text = page([collection("digits", {evil: natural_model}, images=10)])
     assert text.count("<script") == page([digits]).count("<script") == 2
-    assert "alert(1)</script>" not in text and "\u2028" not in text.replace(evil, "")
+    assert "alert(1)</script>" not in text and "\u2028" not in text.partition("<script")[2]
     (data,) = data_of(text)
     assert data["classes"] == [evil] * 10 and data["models"][0]["name"] == evil
 
