@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 EPS, STEPS = 0.3, 20
 FULL = {"images": 10_000, "batches": (128, 512, 2048), "training": 16_384, "epochs": 2, "checks": 512}
-TINY = {"images": 64, "batches": (32, 64), "training": 64, "epochs": 1, "checks": 16}
+TINY = {"images": 64, "batches": (32, 64), "training": 256, "epochs": 1, "checks": 16}
 
 
 def images(split, n):
@@ -123,7 +123,7 @@ def attack(size):
         some = tf.constant(x[:batch]), tf.constant(y[:batch], tf.int64)
 
         def bare():
-            for _ in range(round(result.gradient_evaluations / batch)):
+            for _ in range(max(1, round(result.gradient_evaluations / batch))):
                 seen = passes(*some)
             for first in range(0, len(x), batch):
                 logits = forward(x[first : first + batch])
@@ -257,7 +257,8 @@ def report(size):
     with tempfile.TemporaryDirectory() as folder:
         command = [HERE.parent / "locadv.py", "report", "--dataset", "digits", "--profile", "smoke", "--out"]
         code, told = _command([sys.executable, *command, Path(folder) / "report"])
-    yield _block(reason(told) if code else told[-1500:].strip()) + f"\nExit status {code}."
+    lines = [line for line in told.splitlines() if not line.startswith("Executing:")]
+    yield _block(reason(told) if code else "\n".join(lines[-5:])) + f"\nExit status {code}."
 
 
 def _command(arguments):
@@ -278,7 +279,7 @@ PARTS = (machine, attack, training, repeated, deterministic, tf32, benchmark, te
 def write(parts, size, limit, file):
     """Each part in a process of its own, one after the other."""
     for part in parts:
-        file.write(f"\n## {part.__name__.capitalize()}: {part.__doc__}\n\n")
+        file.write(f"\n## {part.__name__.capitalize().replace('Tf', 'TF')}: {part.__doc__}\n\n")
         file.flush()
         command = [sys.executable, __file__, "--here", "--anyway", "--parts", part.__name__]
         started = time.perf_counter()
