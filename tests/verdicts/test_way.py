@@ -94,6 +94,6 @@ def test_the_climb_goes_on_within_the_ball(model, norm):
     assert (best > end + 1e-3).all()
     top = PGD(eps=EPS, steps=40, norm=norm)(model, IMAGE, label, mask=MASK)
     end, best = climb_on(model, top, IMAGE, label, MASK, **settings)
-    np.testing.assert_allclose(best, end, rtol=1e-3)
+    np.testing.assert_allclose(best, end, rtol=5e-3)
     nowhere = climb_on(model, IMAGE, IMAGE, label, np.zeros_like(MASK), **settings)
     np.testing.assert_array_equal(*nowhere)
