@@ -20,9 +20,11 @@ ROUNDS = {
 
 
 def test_ratios_are_taken_round_by_round_and_held_against_the_bars():
-    kit, art, floor = (bench._row(bench.SUITES["lat"], name, ROUNDS) for name in ROUNDS)
+    suite = bench.SUITES["lat"] | {"floor": 1.15}
+    kit, art, floor = (bench._row(suite, name, ROUNDS) for name in ROUNDS)
     assert (kit["ratio"], art["ratio"], floor["ratio"]) == (1.0, 6.5, 0.9)
     assert art["met"] and floor["met"] and "met" not in kit
+    assert not bench._row(suite | {"floor": 1.1}, "floor_attack", ROUNDS)["met"]
     assert not bench._row(bench.SUITES["masked"] | {"bars": {"attack_art": 7}}, "attack_art", ROUNDS)["met"]
 
 

@@ -199,4 +199,4 @@ def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, req
 def test_profiles_are_plain_values():
     for profile in notebooks.PROFILES:
         text = (notebooks.NOTEBOOKS / "params" / f"{profile}.yaml").read_text()
-        assert all(value is None or isinstance(value, (int, float)) for value in yaml.safe_load(text).values())
+        assert all(value is None or isinstance(value, (int, float, str)) for value in yaml.safe_load(text).values())

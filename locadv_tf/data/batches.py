@@ -150,8 +150,9 @@ def untuned(data):
     return data.with_options(options)
 
 
-def announced(dataset, *, seconds=PATIENCE, clock=time.monotonic):
+def announced(dataset, *, seconds=None, clock=time.monotonic):
     """The batches as NumPy arrays. Of data of unknown length it says, once after some `seconds`, how many came."""
+    seconds = PATIENCE if seconds is None else seconds
     start, count = clock(), 0
     if dataset.cardinality() != tf.data.UNKNOWN_CARDINALITY:
         seconds = math.inf

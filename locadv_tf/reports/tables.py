@@ -56,11 +56,11 @@ def headline_table(rows, verdicts):
         >>> row = {"model": "LAT", "attack": "PGD-20", "natural_accuracy": 0.98, "natural_accuracy_low": 0.95,
         ...        "natural_accuracy_high": 0.99, "accuracy": 0.9, "accuracy_low": 0.83, "accuracy_high": 0.94}
         >>> headline_table([row], {"LAT": [{"check": "weights untouched", "outcome": "pass"}]}).frame.T
-                                                0
-        model                                 LAT
-        natural (%)          98.0 [95.0 to 99.0]
-        PGD-20 (%)           90.0 [83.0 to 94.0]
-        checks that failed                   none
+                                              0
+        model                               LAT
+        natural (%)         98.0 [95.0 to 99.0]
+        PGD-20 (%)          90.0 [83.0 to 94.0]
+        checks that failed                 none
     """
     lines = {}
     for row in rows:
