@@ -26,6 +26,7 @@ def test_the_goals_are_held_against_the_rows():
     assert [(found, met) for _, found, met in balanced] == [("10.0", True), ("90.0 %", True)]
 
 
+@pytest.mark.slow
 def test_a_small_run_from_end_to_end(tfds_dir, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
     small = {"width": 2, "batch_size": 16}

@@ -162,6 +162,7 @@ def test_module_snippet(tmp_path):
     assert (tmp_path / "defended.keras").exists()
 
 
+@pytest.mark.slow
 def test_training_snippets(tmp_path):
     told = "\nassert len(history['val_adversarial_accuracy']) == 2"
     run(snippet("la.residual_cnn(") + told + "\n" + snippet("la.pretrained("), tmp_path)

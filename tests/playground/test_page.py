@@ -58,6 +58,7 @@ def test_accuracies_are_those_that_evaluate_gives(digits, natural_model, digits_
     assert [row["accuracy"] for row in rows[:2]] == [row["accuracy"] for row in exact]
 
 
+@pytest.mark.slow
 def test_the_kits_page_is_small(digits, tmp_path):
     grey = {name: la.small_cnn((28, 28, 1), 10) for name in TRAININGS}
     colour = {name: pooled_cnn((32, 32, 3), 10) for name in TRAININGS}
