@@ -22,7 +22,7 @@ WRONG = {
                 ("iou", "(mask == 0) & (truth == 0)", "(mask == 1) & (truth == 1)"),
                 ("iou", "(mask == 0) | (truth == 0)", "(mask == 1) | (truth == 1)"),
             ],
-            {"iou_foreground", "numbers_vanished"},
+            {"iou_foreground", "numbers_vanished", "numbers_worst"},
         ),
         "another student's numbers": (
             [
