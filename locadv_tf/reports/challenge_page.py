@@ -49,8 +49,8 @@ def differences(rows, *, by=("correlation",), quantities=("bg_gap", "mixed_rand"
 
     Returns:
         A list of rows: the keys of `by`, `compared`, `seeds`, per quantity the mean difference with `_low` and `_high`
-        over the seeds that have both (None with fewer than two), and `finding`: whether the first training "leans less"
-        on the background (its `bg_gap` is lower, the whole interval below 0), "leans more", or it is "undecided": with
+        over the seeds that have both (None with fewer than two), and `finding`: the first training "relies less" on
+        the background (its `bg_gap` is lower, the whole interval below 0), "relies more", or it is "undecided": with
         fewer than three seeds always.
     """
     at = {(tuple(row[name] for name in by), row["training"], row["seed"]): row for row in rows}
@@ -67,7 +67,7 @@ def differences(rows, *, by=("correlation",), quantities=("bg_gap", "mixed_rand"
             row |= with_interval(name, mean_interval([first[name] - second[name] for first, second in both]))
         low, high = row[f"{quantities[0]}_low"], row[f"{quantities[0]}_high"]
         verdict = seeds_say.verdict(low, high, expected="lower", seeds=len(both))
-        words = {"supported": "leans less", "not supported": "leans more", "undecided": "undecided"}
+        words = {"supported": "relies less", "not supported": "relies more", "undecided": "undecided"}
         found.append(row | {"finding": words[verdict]})
     return found
 
@@ -80,7 +80,7 @@ def agreement(rows):
 
     Returns:
         A list of rows: `training` ("all", then each), `classifiers`, and per measure Spearman's rank correlation with
-        the BG-Gap over these classifiers, from −1 to 1; None where there is none. A measure that sees the leaning has
+        the BG-Gap over these classifiers, from −1 to 1; None where there is none. A measure that sees the reliance has
         one near 1, RFS near −1.
 
     Example:
@@ -156,7 +156,7 @@ def summary_tables(rows):
     means = over_seeds(rows)
     return {
         "Reliance on the background": tables.results_table(means, columns=COLUMNS),
-        "Which training leans less?": tables.results_table(differences(rows), columns=FOUND),
+        "Which training relies less?": tables.results_table(differences(rows), columns=FOUND),
         "Measures without exchanged backgrounds": tables.results_table(means, columns=BY_MEASURE),
         "Do they see it? Rank correlation with the BG-Gap": agreement_table(agreement(rows)),
     }
@@ -165,10 +165,10 @@ def summary_tables(rows):
 _NOTES = (
     "BG-Gap is Mixed-Same minus Mixed-Rand: what a background of the digit's own class adds over any. The worst group "
     "is the lowest accuracy over label × background.",
-    "Differences in points, paired by seed. “Leans less”: the BG-Gap's difference has its whole interval below 0; "
-    "“leans more”: above.",
+    "Differences in points, paired by seed. “Relies less”: the BG-Gap's difference has its whole interval below 0; "
+    "“relies more”: above.",
     "On digits that stand on backgrounds of their own class, with exact masks.",
-    "Spearman's, over classifiers. A measure that sees the leaning has one near 1, RFS near −1.",
+    "Spearman's, over classifiers. A measure that sees the reliance has one near 1, RFS near −1.",
 )
 
 

@@ -57,8 +57,8 @@ def collect(folder):
     results.insert(results.columns.get_loc("seeds") + 1, "diverged", list(counted.values()))
     verdicts = judge(differences, by)
     headlines = _headlines(verdicts, by)
-    leaning = [row | where for where, found in _by_seed(runs, by, "reliance", ("model", "source")) for row in found]
-    reliance = over_seeds(leaning, [*by, "model", "source"], RELIANCE)
+    measured = [row | where for where, found in _by_seed(runs, by, "reliance", ("model", "source")) for row in found]
+    reliance = over_seeds(measured, [*by, "model", "source"], RELIANCE)
     told = {"headlines": headlines, "diverged": broken, "runs": runs}
     _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": reliance}, **told)
     return results, verdicts

@@ -1,6 +1,6 @@
 """What a report opens with: accuracy under the kit's strongest attack, and the checks that speak for it.
 
-Both are of the same images and the same attack, for every training. The ensemble and twenty checks cost more than all
+Both are of the same images and the same attack, for every training. The ensemble and the checks cost more than all
 the rest together: so they get some of the test images, and the PGD of the evaluation stands beside on the same ones.
 """
 

@@ -68,7 +68,7 @@ def summary_tables(rows):
     return {
         "Balanced accuracy on exchanged backgrounds": _variants(means, "_balanced"),
         "Plain accuracy on exchanged backgrounds, and the worst group": _variants(means, "", "worst_group"),
-        "Which training leans less?": tables.results_table(
+        "Which training relies less?": tables.results_table(
             found, columns=("compared", "seeds", *COMPARED_BY, "finding")
         ),
         "What do filled holes tell?": tables.results_table(
@@ -92,8 +92,8 @@ _NOTES = (
     "The mean over classes. BG-Gap is Mixed-Same minus Mixed-Rand: what a background of the object's own class adds "
     "over any.",
     "The worst group is the lowest accuracy over label × class of the background.",
-    "Differences in points, paired by seed. “Leans less”: the balanced BG-Gap's difference has its whole interval "
-    "below 0; “leans more”: above.",
+    "Differences in points, paired by seed. “Relies less”: the balanced BG-Gap's difference has its whole interval "
+    "below 0; “relies more”: above.",
     "Natural training and test on images without any object. The difference of the last two is what the shape of the "
     "filled place tells; Only-BG-T and the exchanged backgrounds hold such places, too.",
 )

@@ -200,7 +200,7 @@ def test_differences_are_paired_by_seed_and_say_who_leans_less():
     found = {(row["correlation"], row["compared"]): row for row in challenge_page.differences(ROWS)}
     less, more, between = (found[1.0, name] for name in ("LAT − natural", "AT − natural", "LAT − AT"))
     assert less["bg_gap"] == pytest.approx(-0.59 / 3) and less["bg_gap_high"] < 0 and less["seeds"] == 3
-    assert (less["finding"], more["finding"], between["finding"]) == ("leans less", "leans more", "leans less")
+    assert (less["finding"], more["finding"], between["finding"]) == ("relies less", "relies more", "relies less")
     assert found[0.0, "LAT − natural"]["finding"] == "undecided"
     assert len(found) == 4  # no AT at 0
     paired = la.evaluation.mean_interval(np.array([0.3, 0.41, 0.35]) - np.array([0.5, 0.6, 0.55]))
@@ -216,7 +216,7 @@ def test_two_seeds_decide_nothing():
 def test_lat_is_held_against_random_masks_too():
     rows = [*rows_of("random mask", 1.0, [0.52, 0.6, 0.57]), *rows_of("LAT", 1.0, [0.3, 0.41, 0.35])]
     assert [(row["compared"], row["finding"]) for row in challenge_page.differences(rows)] == [
-        ("LAT − random mask", "leans less")
+        ("LAT − random mask", "relies less")
     ]
     assert [row["training"] for row in challenge_page.over_seeds(rows)] == ["random mask", "LAT"]
 
@@ -254,6 +254,6 @@ def test_the_command_prints_both_tables_and_the_path(capsys, tmp_path, monkeypat
     *printed, path = capsys.readouterr().out.splitlines()
     assert path == str(tmp_path / "out" / "challenge.html")
     text = "\n".join(printed)
-    assert "leans less" in text and "leans more" in text and "gradient energy ratio" in text
+    assert "relies less" in text and "relies more" in text and "gradient energy ratio" in text
     assert re.search(r"1\.00\s+natural\s+3 .* 55\.0 \[42\.6 to 67\.4\]", text)
     assert asked["eps"] == 4 / 255 and asked["train_limit"] == 100 and asked["correlations"] == [0.0, 1.0]

@@ -197,7 +197,7 @@ def test_a_run_leaves_rows_a_table_and_a_page(tiny):
     assert page.count("<img alt=") == 1 and "LAT − natural" in page and "other background, own hole" in page
     assert not re.search(r"\b(nan|None)\b", re.sub(r'src="[^"]*"', "", page))
     tables = photographs_page.summary_tables(rows)
-    assert len(tables) == 4 and "undecided" in repr(tables["Which training leans less?"])  # one seed
+    assert len(tables) == 4 and "undecided" in repr(tables["Which training relies less?"])  # one seed
 
 
 def test_a_second_run_trains_only_what_is_new(tiny, toy_dir, monkeypatch):
@@ -222,7 +222,7 @@ def test_differences_follow_the_balanced_gap():
     rows = [base | {"training": name, "seed": seed, "bg_gap_balanced": gap}
             for name, values in gaps.items() for seed, gap in enumerate(values)]  # fmt: skip
     (found,) = challenge_page.differences(rows, by=(), quantities=photographs_page.COMPARED_BY)
-    assert found["compared"] == "LAT − natural" and found["finding"] == "leans less"
+    assert found["compared"] == "LAT − natural" and found["finding"] == "relies less"
     assert "55.0 [42.6 to 67.4]" in repr(
         photographs_page.summary_tables(rows)["Balanced accuracy on exchanged backgrounds"]
     )
