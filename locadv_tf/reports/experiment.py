@@ -12,8 +12,9 @@ import numpy as np
 from locadv_tf import validation
 from locadv_tf.attacks.autoattack import BUDGETS, LocalizedAutoAttack
 from locadv_tf.attacks.pgd import PGD, RandomNoise
-from locadv_tf.data.batches import to_arrays
+from locadv_tf.data.batches import first_images, images_at, labels_of
 from locadv_tf.data.load import class_names, load_data
+from locadv_tf.data.memory import fits
 from locadv_tf.data.sources import stratified
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.evaluation import challenge, reliance
@@ -28,6 +29,7 @@ from locadv_tf.units import default_eps
 
 DEFAULTS = {  # what each is stands beside it in the parameters cell of notebooks/06_report.ipynb
     "dataset": "digits",
+    "memory": None,
     "seed": 0,
     "eps": None,
     "eps_multiples": [0.25, 0.5, 1.0, 1.5],
@@ -46,6 +48,7 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "share": 0.5,
 }
 CURVES = 500  # validation images that the training curves are of, at most
+SHOWN = 1000  # test images that are kept to be shown, where the split does not fit in memory
 QUICK_STEPS = 10  # of the attack in the measures of reliance, at most
 
 
@@ -79,10 +82,12 @@ class Experiment(NamedTuple):
         strongest: the attack object of the headline and its checks, a `LocalizedAutoAttack`.
         attack: the attack object of the evaluation, a `PGD`.
         measurements: `measurements[training][condition]`, a `Measurement` each, for the keys of `conditions`.
-        test: `(images, labels, masks)` of the test split; float32 `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
+        test: `(images, labels, masks)` of the test split, the first 1,000 of one that is streamed; float32
+            `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
         other_masks: the other source's masks `(N, H, W, 1)` of the same images.
         names: of the classes.
         sizes: how many images each split has.
+        streamed: the names of the splits that do not fit in memory and are read anew for each use.
     """
 
     parameters: dict
@@ -96,6 +101,7 @@ class Experiment(NamedTuple):
     other_masks: np.ndarray
     names: list
     sizes: dict
+    streamed: list
 
 
 def experiment(parameters=None, *, progress=True):
@@ -120,13 +126,15 @@ def experiment(parameters=None, *, progress=True):
     """
     asked = _asked(parameters or {})
     data = _data(asked)
-    test = to_arrays(data.test)
+    streamed = [name for name in ("train", "validation", "test") if not fits(getattr(data, name))]
+    test = first_images(data.test, SHOWN if "test" in streamed else None)
     eps = default_eps(test[0]) if asked["eps"] is None else asked["eps"]
     attack, strongest = (
         PGD(eps=eps, steps=asked["attack_steps"]),
         headline.strongest_attack(eps, budget=asked["headline_budget"], classes=len(data.names)),
     )
-    chosen = stratified(test[1], asked["headline_limit"], seed=asked["seed"])  # of the headline and of its checks
+    labels = labels_of(data.test)
+    chosen = stratified(labels, asked["headline_limit"], seed=asked["seed"])  # of the headline and of its checks
 
     trained = _train(asked, data, eps, progress)
     models = trained.models
@@ -134,7 +142,8 @@ def experiment(parameters=None, *, progress=True):
     tried = Stage(models, progress)
     measurements = _measure(tried, data.test, conditions(attack), asked["seed"])
     ledger = claims.ledger(measurements, eps=eps)
-    sample = tuple(part[chosen] for part in test)
+    sample = images_at(data.test, chosen)
+    some = images_at(data.test, stratified(labels, asked["reliance_limit"], seed=asked["seed"]))
     results = {
         "eps": eps,
         "headline": headline.accuracies(tried, sample, strongest, attack, measurements, chosen, seed=asked["seed"]),
@@ -146,14 +155,14 @@ def experiment(parameters=None, *, progress=True):
         "claims": ledger,
         "counts": claims.counts(ledger),
         "histories": trained.histories,
-        "reliance": _reliance(tried, first, test, attack, asked),
+        "reliance": _reliance(tried, first, some, attack, asked),
         "challenge": _challenge(tried, asked),
         "overfitting": trained.overfitting,
     }
     sizes = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
-    other_masks = to_arrays(data.elsewhere)[2]
+    other_masks = first_images(data.elsewhere, len(test[1]))[2]
     found = asked, results, models, first, strongest, attack, measurements
-    return Experiment(*found, test, other_masks, data.names, sizes)
+    return Experiment(*found, test, other_masks, data.names, sizes, streamed)
 
 
 def conditions(attack):
@@ -181,7 +190,7 @@ def _asked(parameters):
 
 
 def _data(asked):
-    options = {"mask": asked["mask"], "seed": asked["seed"]}
+    options = {"mask": asked["mask"], "seed": asked["seed"], "memory": asked["memory"]}
     options |= {} if asked["correlation"] is None else {"correlation": asked["correlation"]}
     limit = asked["test_limit"]
     curves = CURVES if limit is None else min(limit, CURVES)
@@ -257,9 +266,8 @@ def _other_mask(tried, elsewhere, attack, asked):
     return rows
 
 
-def _reliance(tried, first, test, attack, asked):
-    some = stratified(test[1], asked["reliance_limit"], seed=asked["seed"])
-    images, labels, own = (part[some] for part in test)
+def _reliance(tried, first, some, attack, asked):
+    images, labels, own = some
     sources = reliance.draw_masks(images, labels, own=own, model=tried.models[first], seed=asked["seed"])
     quick = PGD(eps=attack.eps, steps=min(attack.steps, QUICK_STEPS))
     rows, shown = [], dict.fromkeys([first, *(name for name in tried.models if name == "LAT")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
-from locadv_tf.data import sources
+from locadv_tf.data import memory, sources
 from locadv_tf.reports import experiment as module
 from locadv_tf.reports import headline, notebooks, schema
 from locadv_tf.reports.stage import Stage
@@ -87,6 +87,27 @@ def test_the_headline_and_its_checks_have_the_same_images_and_the_same_attack(ru
         beside = found[name, run.attack.name]
         assert beside["accuracy"] == run.measurements[name]["background"].correct[chosen].mean()
         assert beside["natural_accuracy"] == first["natural_accuracy"] and "loss" not in beside
+
+
+def test_splits_that_do_not_fit_are_streamed(monkeypatch):
+    """All parts work on them; only some test images are kept to be shown."""
+    monkeypatch.setattr(memory, "machine", lambda: 4 * 9 * 28 * 28 * 2)  # nine digits fit
+    monkeypatch.setattr(module, "SHOWN", 4)
+    monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))
+    found = la.experiment(TINY | {"trainings": ["random mask"], "test_limit": 15}, progress=False)
+    assert found.streamed == ["train", "validation", "test"] and found.sizes["test"] == 15
+    assert [len(part) for part in found.test] == [4, 4, 4] and len(found.other_masks) == 4
+    assert {row["n"] for row in found.results["rows"]} == {15}
+    assert {row["n"] for row in found.results["headline"]} == {6}
+    whole = la.load_data("digits", "test", limit=15, seed=3)
+    monkeypatch.undo()
+    images, labels, masks = la.to_arrays(whole)
+    for kept, expected in zip(found.test, (images, labels, masks), strict=True):
+        np.testing.assert_array_equal(kept, expected[:4])
+    chosen = sources.stratified(labels, 6, seed=3)
+    attacked = la.measure(found.models["random mask"], (images, labels, masks), found.attack, seed=3)
+    beside = found.results["headline"][1]
+    assert beside["accuracy"] == attacked.correct[chosen].mean()
 
 
 def test_one_model_stands_for_all_trainings(run):
