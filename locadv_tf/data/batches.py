@@ -193,6 +193,8 @@ def readable():
     try:
         yield
     except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
+        if "IteratorGetNext" not in str(error):  # a GPU's libraries raise them, too
+            raise
         raise ValueError(
             f"the data cannot be read any more ({type(error).__name__}); expected their files as they were. "
             "Call load_data again: it names a damaged file."

@@ -67,10 +67,10 @@ def load_data(
             a pixel is background if more than half of its area is.
         download: False never uses the network.
         memory: how many GB (of 2**30 bytes) the images and masks of a TFDS set may take, a byte a value. A set that
-            takes more is streamed, at 0 every one. None: a quarter of the machine's memory. `train_classifier`,
-            `evaluate`, `run_attack` and the report stream it, too; what would keep all of it refuses it (`to_arrays`).
-            A part that fits, such as `take(1000)`, is kept as ever. Not for `"saliency"` masks, whose model may change
-            between two readings.
+            takes more is streamed, at 0 every one and every part of it. None: a quarter of the machine's memory.
+            `train_classifier`, `evaluate`, `run_attack` and the report stream it, too; what would keep all of it
+            refuses it (`to_arrays`). A part that fits, such as `take(1000)`, is kept as ever. Not for `"saliency"`
+            masks, whose model may change between two readings.
         correlation, digits, backgrounds: for composite only, see `composite.composite`. Their defaults are 0.9,
             "digits" and "textures".
 

@@ -62,7 +62,7 @@ def prepared(name, download):
     """TFDS's builder of a set on disk; it downloads the set if necessary."""
     builder = builder_of(name)
     features(builder)  # checked before any download
-    if builder.data_path.exists() and builder.isprepared():  # exists() first: else TFDS logs a line
+    if builder.data_path.exists() and builder.is_prepared():  # exists() first: else TFDS logs a line
         return builder
 
     def missing(why):

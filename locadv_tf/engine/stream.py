@@ -90,7 +90,7 @@ def run_attack(
             and its worst point counts, as adversarial *loss* demands.
         keep_images: False: `result.images` is None, and memory does not grow with the images. None: True, but False
             for a data set that does not fit in memory (see `load_data`).
-        batch_size: how many images are attacked at a time; None: 128, on a GPU up to 2,048.
+        batch_size: how many images are attacked at a time; None: 128, on a GPU up to 2,048, fewer if they are large.
         progress: show a progress bar.
 
     Returns:

@@ -66,7 +66,7 @@ def batched(data, batch_size, *, name, seed=None, augment=None):
     if not memory.fits(data):
         labels = labels_of(data)
         if seed is not None:
-            data = data.shuffle(max(READ, STREAMED // memory.size(data.take(1), values=None)), seed=seed)
+            data = _shuffled(data, seed)
         batches = data.batch(batch_size)
     else:
         kept = _read(data, name)
@@ -97,6 +97,35 @@ def batched(data, batch_size, *, name, seed=None, augment=None):
 
         batches = tf.data.Dataset.zip(batches, draws).map(augmented)
     return untuned(batches.prefetch(2).with_options(data.options())), labels
+
+
+def _shuffled(data, seed):
+    """A data set that is not kept, shuffled at least a thousand images at a time; grey levels wait as bytes."""
+    some = max(READ, STREAMED // memory.size(data.take(1), values=None))
+    specs = tf.nest.flatten(data.element_spec)
+
+    def pack(part, spec):
+        if spec.dtype != tf.float32 or spec.shape.rank != 3:
+            return part
+        levels = tf.cast(tf.round(part * 255.0), tf.uint8)
+        grey = tf.reduce_all(tf.cast(levels, tf.float32) / 255.0 == part)
+        return tf.cond(grey, lambda: tf.io.serialize_tensor(levels), lambda: tf.io.serialize_tensor(part)), grey
+
+    def unpack(part, spec):
+        if not isinstance(part, tuple):
+            return part
+        kept, grey = part
+        as_levels = lambda: tf.cast(tf.io.parse_tensor(kept, tf.uint8), tf.float32) / 255.0  # noqa: E731
+        return tf.ensure_shape(tf.cond(grey, as_levels, lambda: tf.io.parse_tensor(kept, tf.float32)), spec.shape)
+
+    def packed(*element):
+        return tuple(pack(part, spec) for part, spec in zip(tf.nest.flatten(element), specs, strict=True))
+
+    def unpacked(*parts):
+        flat = [unpack(part, spec) for part, spec in zip(parts, specs, strict=True)]
+        return tf.nest.pack_sequence_as(data.element_spec, flat)
+
+    return data.map(packed).shuffle(some, seed=seed).map(unpacked)
 
 
 def _read(data, name):

@@ -128,8 +128,10 @@ def test_images_without_masks_are_augmented():
     assert read(batched)[0].shape == image.shape and batched.unbatch().element_spec == data.element_spec
 
 
-def test_what_does_not_fit_is_streamed(monkeypatch):
+@pytest.mark.parametrize("finer", [False, True])
+def test_what_does_not_fit_is_streamed(monkeypatch, finer):
     image, mask, label = arrays()
+    image[::2] *= np.float32(0.999 if finer else 1)  # no grey levels any more
     data = dataset(image, mask, label)
     monkeypatch.setattr(memory, "machine", lambda: 4 * N * SIDE * SIDE * 4)  # masks and colours fit, labels do not
     monkeypatch.setattr(pipeline, "_read", lambda *_: pytest.fail("it was read into memory"))
