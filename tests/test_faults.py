@@ -296,6 +296,28 @@ def test_a_dead_kernel_is_one_line(tmp_path, monkeypatch, capsys):
     assert err.count("\n") == 1 and "want of memory" in err and f"{tmp_path}/report.ipynb" in err
 
 
+@pytest.mark.parametrize(
+    ("problem", "tries"),
+    [
+        ("Kernel didn't respond in 60 seconds", 2),
+        ("Kernel died before replying to kernel_info", 2),
+        ("something else", 1),
+    ],
+)
+def test_a_kernel_that_never_answered_is_started_once_more(problem, tries, tmp_path, monkeypatch):
+    """Its port was taken by another kernel, which started at the same moment."""
+    calls = []
+
+    def never_answers(*_, **__):
+        calls.append(1)
+        raise RuntimeError(problem)
+
+    monkeypatch.setattr(report.papermill, "execute_notebook", never_answers)
+    with pytest.raises(RuntimeError, match=problem):
+        report.report(out=tmp_path, profile="smoke")
+    assert len(calls) == tries
+
+
 def test_a_very_large_model_is_announced(tmp_path, monkeypatch, capsys):
     inner = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(2) for _ in range(3))])
     keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(2)]).save(tmp_path / "m.keras")
