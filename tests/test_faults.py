@@ -351,6 +351,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent(tmp_path, number):
     (tmp_path / "pool.py").write_text(POOL)
@@ -370,6 +371,7 @@ def kernels_at_work(processes):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_sweep_that_is_stopped_leaves_no_process(tmp_path, number):
     """A real one, two workers with a kernel each; Ctrl-C goes to the whole group, as in a terminal."""
