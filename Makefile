@@ -15,9 +15,9 @@ report: $(READY)
 test: $(READY) lint
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist worksteal --durations=25
 
-# What `make test` leaves out: a browser, clusters of processes, the longest notebooks.
+# What `make test` leaves out: a browser, clusters of processes, the longest notebooks. Tests of a group share a worker.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow --durations=10
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadgroup --durations=25
 
 # Every assignment, handed in rightly and wrongly, through nbgrader: minutes. Three workers, as each waits for kernels.
 test-course: $(READY)

@@ -14,6 +14,7 @@ def needs_chromium(what):
     """The marks of such a test: slow, and left out by name where there is no browser."""
     return [
         pytest.mark.slow,
+        pytest.mark.xdist_group("browser"),  # one at a time
         pytest.mark.skipif(bool(MISSING), reason=f"{what} in a browser was left out: {MISSING} not installed"),
     ]
 

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-QUICK = 8
+QUICK = 5
 # derandomize: CI and a laptop see the same cases. A first call compiles, so no deadline makes sense.
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.register_profile("quick", settings.get_profile("ci"), max_examples=QUICK)

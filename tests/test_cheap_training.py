@@ -88,6 +88,7 @@ def test_the_experiments_keep_to_eps_and_mask(kind):
     assert np.abs(trained.delta.numpy()[:half]).max() <= 0.1 + 1e-6
 
 
+@pytest.mark.slow
 def test_from_end_to_end(tmp_path, capsys):
     words = "--datasets digits --seeds 1 --images 128 --epochs 1 --attacked-images 16 --steps 2 --rounds 1"
     words += f" --rounds-batches 1 --out {tmp_path} --recipes natural PGD-5"
@@ -100,6 +101,7 @@ def test_from_end_to_end(tmp_path, capsys):
     assert (tmp_path / "cheap_training.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_parts_add_up_and_a_table_waits_for_all_of_them(tmp_path, capsys):
     def run(recipe):
         words = f"--datasets digits --seeds 1 --images 128 --epochs 1 --attacked-images 8 --steps 1 --out {tmp_path}"

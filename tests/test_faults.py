@@ -314,6 +314,28 @@ def test_a_dead_kernel_is_one_line(tmp_path, monkeypatch, capsys):
     assert err.count("\n") == 1 and "want of memory" in err and f"{tmp_path}/report.ipynb" in err
 
 
+@pytest.mark.parametrize(
+    ("problem", "tries"),
+    [
+        ("Kernel didn't respond in 60 seconds", 2),
+        ("Kernel died before replying to kernel_info", 2),
+        ("something else", 1),
+    ],
+)
+def test_a_kernel_that_never_answered_is_started_once_more(problem, tries, tmp_path, monkeypatch):
+    """Its port was taken by another kernel, which started at the same moment."""
+    calls = []
+
+    def never_answers(*_, **__):
+        calls.append(1)
+        raise RuntimeError(problem)
+
+    monkeypatch.setattr(report.papermill, "execute_notebook", never_answers)
+    with pytest.raises(RuntimeError, match=problem):
+        report.report(out=tmp_path, profile="smoke")
+    assert len(calls) == tries
+
+
 def test_a_very_large_model_is_announced(tmp_path, monkeypatch, capsys):
     inner = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(2) for _ in range(3))])
     keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(2)]).save(tmp_path / "m.keras")
@@ -347,6 +369,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent(tmp_path, number):
     (tmp_path / "pool.py").write_text(POOL)
@@ -366,6 +389,7 @@ def kernels_at_work(processes):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_sweep_that_is_stopped_leaves_no_process(tmp_path, number):
     """A real one, two workers with a kernel each; Ctrl-C goes to the whole group, as in a terminal."""

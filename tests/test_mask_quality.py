@@ -18,6 +18,7 @@ def benchmark(monkeypatch):
     sys.modules.pop("mask_quality", None)
 
 
+@pytest.mark.slow
 def test_a_table_for_each_size(benchmark, tfds_dir, monkeypatch, capsys, tmp_path):
     if not (tfds_dir / "caltech10_outlines").is_dir():
         pytest.skip(f"caltech10_outlines is not prepared in {tfds_dir}")

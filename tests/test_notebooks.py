@@ -120,7 +120,8 @@ def check_run(folder, stem):
     return metrics
 
 
-LONG = ("04_localized_adversarial_training", "05_evaluation_pitfalls")  # lessons that `make test-slow` runs
+# What `make test-slow` runs of these; `make test` runs the others.
+LONG = ("03_background_sensitivity", "04_localized_adversarial_training", "05_evaluation_pitfalls")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in NAMES[:-1]])
@@ -150,15 +151,11 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
     ("dataset", "parameters"),
     [
         ("digits", {}),
-        pytest.param(
-            "mnist", {"train_limit": 300, "test_limit": 60, "trainings": ["natural"]}, marks=pytest.mark.slow
-        ),
-        pytest.param(
-            "composite", {"train_limit": 300, "test_limit": 40, "epochs": 2, "trainings": ["natural"]},
-            marks=pytest.mark.slow,
-        ),
+        ("mnist", {"train_limit": 300, "test_limit": 60, "trainings": ["natural"]}),
+        ("composite", {"train_limit": 300, "test_limit": 40, "epochs": 2, "trainings": ["natural"]}),
     ],
-)  # fmt: skip
+)
+@pytest.mark.slow
 def test_the_report_runs_on_the_smoke_profile(dataset, parameters, tmp_path, request, monkeypatch):
     if dataset == "mnist":
         monkeypatch.setenv("TFDS_DATA_DIR", str(request.getfixturevalue("tfds_dir")))

@@ -109,6 +109,7 @@ def test_python_commands_name_programs_that_exist():
     assert "docs/picture.py" in programs
 
 
+@pytest.mark.slow
 def test_papermill_command(papermill_command, papermill_run):
     """test_notebooks.py looks at what it leaves, too."""
     assert [papermill_command] == [shlex.split(command) for command in commands("papermill ")]
@@ -155,6 +156,7 @@ def test_every_snippet_is_run_below():
     assert sorted(snippet(word) for word in words) == sorted(SNIPPETS)
 
 
+@pytest.mark.slow
 def test_module_snippet(tmp_path):
     told = run(snippet("la.evaluate(") + snippet("la.LocalizedAutoAttack("), tmp_path)  # the second goes on from there
     assert "PGD-20 · background · eps 25.5/255: accuracy" in told
@@ -168,6 +170,7 @@ def test_training_snippets(tmp_path):
     run(snippet("la.residual_cnn(") + told + "\n" + snippet("la.pretrained("), tmp_path)
 
 
+@pytest.mark.slow
 def test_several_gpus_snippet(tmp_path):
     told = run(snippet("MirroredStrategy"), tmp_path)
     assert "Epoch 2/2" in told and re.search(r"trained on [1-9]\d* device", told)

@@ -57,14 +57,7 @@ def run_notebook(name, out, *, profile="class", parameters=None, stem=None):
         (out / old).unlink(missing_ok=True)
     executed = out / f"{stem}.ipynb"
     try:
-        papermill.execute_notebook(
-            source,
-            executed,
-            parameters=values | {"output_dir": "."},
-            cwd=str(out),
-            kernel_name="python3",
-            progress_bar={"file": sys.stderr},
-        )
+        _execute(source, executed, values | {"output_dir": "."}, cwd=str(out))
     except RuntimeError as problem:
         if type(problem).__name__ != "DeadKernelError":  # nbclient's, which papermill does not hand on by name
             raise
@@ -73,3 +66,22 @@ def run_notebook(name, out, *, profile="class", parameters=None, stem=None):
             "Close other programs, take fewer images (train_limit, test_limit), or another machine."
         ) from problem
     return export_html(executed, out / f"{stem}.html")
+
+
+def _execute(source, executed, parameters, cwd):
+    """papermill, and once more where the kernel never answered.
+
+    Jupyter chooses a kernel's ports before the kernel takes them. Where two kernels start at once, as in a sweep of
+    several processes, one may find its port taken and end before the first cell.
+    """
+    for last in (False, True):
+        try:
+            papermill.execute_notebook(
+                source, executed, parameters=parameters, cwd=cwd, kernel_name="python3",
+                progress_bar={"file": sys.stderr},
+            )  # fmt: skip
+            return
+        except RuntimeError as problem:
+            never_answered = str(problem).startswith(("Kernel didn't respond in", "Kernel died before replying"))
+            if last or not never_answered:
+                raise

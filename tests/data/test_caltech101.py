@@ -135,6 +135,7 @@ def test_folders_and_archives_give_the_same(toy, prepared, data_dir, tmp_path, m
     assert la.class_names("two") == ["anchor", "Leopards"]
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_is_left_out(toy, data_dir, tmp_path, capsys):
     images, outlines = (write(files, tmp_path / name) for files, name in zip(toy, ("i.zip", "a"), strict=True))
     asked = ["prepare", "caltech101", "--images", str(images), "--annotations", str(outlines)]

@@ -8,6 +8,8 @@ import pytest
 from hypothesis_profiles import examples
 from once import once
 
+pytestmark = pytest.mark.slow
+
 N = examples(150, quick=60)  # images to attack, 16 at a time
 BATCHES = examples(4, quick=2)  # to train on
 

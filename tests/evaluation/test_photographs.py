@@ -228,6 +228,7 @@ def test_differences_follow_the_balanced_gap():
     )
 
 
+@pytest.mark.slow
 def test_the_command_runs_photographs(toy_dir, capsys, tmp_path, monkeypatch):
     asked = ["challenge", "--dataset", "toy_photographs", "--seeds", "0", "--epochs", "1", "--train-limit", "9"]
     asked += ["--test-limit", "9", "--image-size", "16", "--fill", "tiles", "--out", str(tmp_path / "out")]

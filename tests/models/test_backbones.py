@@ -48,6 +48,7 @@ def test_the_seed_decides_the_weights_and_leaves_the_global_one_alone(model):
         assert np.ptp(a) == 0 or (a != c).any()
 
 
+@pytest.mark.slow
 def test_it_is_saved_attacked_and_trained_in_two_stages(model, tmp_path):
     image, label, mask = images(4), np.arange(4), np.ones((4, 32, 32, 1), np.float32)
     model.save(tmp_path / "model.keras")

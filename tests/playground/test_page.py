@@ -136,6 +136,7 @@ class TestCommand:
         lat_model.save(tmp_path / "careful.keras")
         return [str(tmp_path / name) for name in ("plain.keras", "careful.keras")]
 
+    @pytest.mark.slow
     def test_a_page_of_my_models(self, saved, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         assert locadv.main(["playground", *saved, "--out", "mine.html", "--images", "10", "--eps", "8/255"]) == 0
@@ -145,6 +146,7 @@ class TestCommand:
         assert [model["name"] for model in data["models"]] == ["plain", "careful"]
         assert data["name"] == "digits" and data["eps"] == 8 and len(data["labels"]) == 10
 
+    @pytest.mark.slow
     def test_without_a_model_the_kits_own_are_trained(self, capsys, tmp_path, monkeypatch, natural_model):
         monkeypatch.chdir(tmp_path)
         asked = {}

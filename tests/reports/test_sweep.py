@@ -246,6 +246,7 @@ TINY = {"train_limit": 64, "test_limit": 8, "epochs": 1, "train_steps": 1, "atta
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_a_pool_of_processes(tmp_path):
     """One real cell in a process of its own; it fails fast, and the reason comes back."""
     todo = sweep.cells(tmp_path, datasets=["no_such_set"], seeds=[0], profile="smoke")
@@ -256,6 +257,7 @@ def test_a_pool_of_processes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_a_cluster_that_loses_a_worker_loses_no_cell(tmp_path):
     """Two worker processes, each with a training; one is killed. In the end all is as in one report of both."""
     trainings = ["natural", "LAT"]
