@@ -26,7 +26,6 @@ from locadv_tf.units import default_eps
 
 DEFAULTS = {  # what each is stands beside it in the parameters cell of notebooks/06_report.ipynb
     "dataset": "digits",
-    "memory": None,
     "seed": 0,
     "eps": None,
     "eps_multiples": [0.25, 0.5, 1.0, 1.5],
@@ -34,6 +33,7 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "other_mask": "center",
     "correlation": None,
     "image_size": None,
+    "memory": None,
     "train_limit": None,
     "test_limit": 400,
     "classifier": None,
