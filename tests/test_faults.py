@@ -79,12 +79,13 @@ FILES = {
 }
 
 
+@pytest.mark.parametrize("memory", [None, 0], ids=["in memory", "streamed"])
 @pytest.mark.parametrize(("damage", "message"), FILES.values(), ids=FILES)
-def test_a_broken_file_of_a_set_is_named(toy, damage, message):
+def test_a_broken_file_of_a_set_is_named(toy, damage, message, memory):
     path = last_file(toy)
     damage(path)
     with pytest.raises(ValueError, match=message) as error:
-        la.load_data("toy_broken", "test")  # the end of the last file
+        la.load_data("toy_broken", "test", memory=memory)  # the end of the last file
     text = str(error.value)
     assert str(path) in text and f"Delete the folder {toy}" in text and "\n" not in text
 
@@ -107,6 +108,23 @@ def test_labels_beyond_the_classes_of_the_set(toy, monkeypatch):
     monkeypatch.setattr(ToyBroken, "CLASSES", 2)
     with pytest.raises(ValueError, match=r"'toy_broken' in .* has the label 2; expected 0 to 1, .* 2 classes\. Delete"):
         la.load_data("toy_broken", "train", mask="full")
+    with pytest.raises(ValueError, match=r"has the label 2; expected 0 to 1"):
+        la.load_data("toy_broken", "train", mask="full", memory=0)
+
+
+@pytest.mark.parametrize("damage", [damage for damage, _ in FILES.values()], ids=FILES)
+def test_a_file_that_breaks_after_it_was_loaded_is_told_in_a_line(toy, damage):
+    data = la.load_data("toy_broken", "test", memory=0)
+    damage(last_file(toy))
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(3)])
+    for call in (
+        lambda: la.run_attack(model, data, PGD),
+        lambda: la.train_classifier(model, data, attack=PGD, epochs=1),
+    ):
+        with pytest.raises(ValueError, match=r"cannot be read any more \(.*Error\)") as error:
+            call()
+        assert "\n" not in str(error.value) and "load_data again: it names a damaged file" in str(error.value)
 
 
 # Images and numbers

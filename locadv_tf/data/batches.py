@@ -1,5 +1,6 @@
 """Reads data, a data set (batched or not) or arrays, as NumPy batches."""
 
+import contextlib
 import math
 import time
 import warnings
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from locadv_tf import validation
+from locadv_tf.data.memory import check_fits
 
 PATIENCE = 60  # seconds of reading data of unknown length, before a warning says so
 _EXPECTED = 'expected a tf.data.Dataset of ({"image", "mask"}, label), as load_data gives, or (images, labels, masks)'
@@ -60,8 +62,8 @@ def to_arrays(data):
         images float32 `(N, H, W, C)`, labels int64 `(N,)`, masks float32 `(N, H, W, 1)`; N is 0 for an empty data set.
 
     Raises:
-        ValueError: for any other structure, an endless data set, or values that do not fit (images in 0-255, one-hot
-            labels, masks of another shape).
+        ValueError: for any other structure, an endless data set, values that do not fit (images in 0-255, one-hot
+            labels, masks of another shape), or a data set that is too large for the memory (see `load_data`).
 
     Example:
         >>> from locadv_tf import load_data
@@ -69,6 +71,8 @@ def to_arrays(data):
         >>> images.shape, labels.shape, masks.shape
         ((5, 28, 28, 1), (5,), (5, 28, 28, 1))
     """
+    _check_container(data)
+    check_fits(data, "to_arrays")
     arrays = first_images(data)
     if arrays is None:  # only their shapes are known
         specs = _parts(data.element_spec) if isinstance(data, tf.data.Dataset) else data
@@ -99,6 +103,20 @@ def first_images(data, n=None):
     if mask is not None:
         validation.masks(mask, x, name="masks")
     return x, y.astype(np.int64), mask
+
+
+def images_at(data, places):
+    """The images at some places of an unbatched data set, ascending, as `first_images` gives them; it reads all."""
+    marks = tf.data.Dataset.from_tensor_slices(np.isin(np.arange(length(data)), places))
+    chosen = tf.data.Dataset.zip(data, marks).filter(lambda _, mark: mark).map(lambda element, _: element)
+    return first_images(chosen.apply(tf.data.experimental.assert_cardinality(len(places))))
+
+
+def labels_of(data):
+    """The labels of an unbatched data set, `(N,)`; it reads all."""
+    with readable():
+        labels = untuned(data.map(lambda *element: element[1]).batch(1000))
+        return np.concatenate(list(labels.as_numpy_iterator()))
 
 
 def length(data):
@@ -156,16 +174,31 @@ def announced(dataset, *, seconds=None, clock=time.monotonic):
     start, count = clock(), 0
     if dataset.cardinality() != tf.data.UNKNOWN_CARDINALITY:
         seconds = math.inf
-    for element in dataset.as_numpy_iterator():
-        count += len(element[1])
-        if (elapsed := clock() - start) >= seconds:
-            warnings.warn(
-                f"{count} images came in the first {elapsed:.0f} s from data of unknown length, and there are "
-                "more. If it has no end, this goes on for ever: stop it and use data.take(n). If it has one, wait.",
-                stacklevel=3,
-            )
-            seconds = math.inf
-        yield element
+    with readable():
+        for element in dataset.as_numpy_iterator():
+            count += len(element[1])
+            if (elapsed := clock() - start) >= seconds:
+                warnings.warn(
+                    f"{count} images came in the first {elapsed:.0f} s from data of unknown length, and there are "
+                    "more. If it has no end, this goes on for ever: stop it and use data.take(n). If it has one, wait.",
+                    stacklevel=3,
+                )
+                seconds = math.inf
+            yield element
+
+
+@contextlib.contextmanager
+def readable():
+    """Within it, a file that was damaged, shortened or deleted after `load_data` had looked at it is a `ValueError`."""
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
+        if "IteratorGetNext" not in str(error):  # a GPU's libraries raise them, too
+            raise
+        raise ValueError(
+            f"the data cannot be read any more ({type(error).__name__}); expected their files as they were. "
+            "Call load_data again: it names a damaged file."
+        ) from error
 
 
 def _elements(dataset):

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.io
 import tensorflow_datasets as tfds
 
-from locadv_tf.data import sources
+from locadv_tf.data import prepared
 
 NAME = "caltech101_outlines"
 RENAMED = {  # in the official archive of annotations some folders have other names than in that of the images
@@ -91,7 +91,7 @@ def prepare(images, annotations, *, categories=None, name=NAME):
             f"{os.fspath(images)!r} holds no usable photograph of {', '.join(empty)}; expected the images of "
             "Caltech-101, category/image_0001.jpg. Name the categories that are there."
         )
-    builder = _builder_class(name)(photographs=photographs, categories=names, data_dir=sources._data_dir())
+    builder = _builder_class(name)(photographs=photographs, categories=names, data_dir=prepared.data_dir())
     if builder.data_path.exists():
         raise ValueError(
             f"{builder.data_path} is there already; expected a new set. Delete it, or choose another name."
@@ -102,7 +102,7 @@ def prepare(images, annotations, *, categories=None, name=NAME):
 
 
 def _taken():
-    return {*sources.EMBEDDED, *tfds.list_builders(with_community_datasets=False)}
+    return {*prepared.EMBEDDED, *tfds.list_builders(with_community_datasets=False)}
 
 
 class Unusable(Exception):

@@ -4,6 +4,8 @@
 download. Every other name goes to TensorFlow Datasets, which looks in the folder that `TFDS_DATA_DIR` names.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,7 +13,10 @@ from locadv_tf import validation
 from locadv_tf.data import drawn, masks
 from locadv_tf.data.cache import CACHED, cache_file, cached
 from locadv_tf.data.composite import composite
-from locadv_tf.data.sources import EMBEDDED, builder_of, features, no_image_size, parse_split, read_images
+from locadv_tf.data.memory import limit as memory_limit
+from locadv_tf.data.prepared import EMBEDDED, builder_of, features
+from locadv_tf.data.sources import no_image_size, open_split, parse_split, read_images, read_opened
+from locadv_tf.data.streamed import stream
 
 
 def load_data(
@@ -25,16 +30,20 @@ def load_data(
     seed=0,
     image_size=None,
     download=True,
+    memory=None,
     correlation=None,
     digits=None,
     backgrounds=None,
 ):
     """Loads one split of a data set, with a background mask for each image: unbatched, in a fixed order.
 
-    Images are in memory as uint8 (MNIST 47 MB, CIFAR-10 150 MB). If TFDS has no test or validation split, each missing
-    one takes a tenth of the train split: test the very end, validation the part before it. `"train"` is the rest. Slow
-    masks (border, grabcut, saliency) are kept in the folder `masks` of `$LOCADV_CACHE_DIR`, else of
-    `$XDG_CACHE_HOME/locadv_tf`, else of `~/.cache/locadv_tf`. You may delete it at any time.
+    Images are in memory as uint8 (MNIST 47 MB, CIFAR-10 150 MB), unless they take more than `memory`: then they are
+    streamed, read from TFDS's files anew for each use, in the same order and with the same masks.
+
+    If TFDS has no test or validation split, each missing one takes a tenth of the train split: test the very end,
+    validation the part before it. `"train"` is the rest. Slow masks (border, grabcut, saliency) are kept in the folder
+    `masks` of `$LOCADV_CACHE_DIR`, else of `$XDG_CACHE_HOME/locadv_tf`, else of `~/.cache/locadv_tf`. You may delete it
+    at any time.
 
     Args:
         name: `"digits"`, `"composite"`, or a TFDS name such as `"mnist"`, `"cifar10"` or `"oxford_iiit_pet"`. The set
@@ -57,6 +66,11 @@ def load_data(
             if the images vary in size; the default for oxford_iiit_pet is (128, 128). Drawn masks are resized, too:
             a pixel is background if more than half of its area is.
         download: False never uses the network.
+        memory: how many GB (of 2**30 bytes) the images and masks of a TFDS set may take, a byte a value. A set that
+            takes more is streamed, at 0 every one and every part of it. None: a quarter of the machine's memory.
+            `train_classifier`, `evaluate`, `run_attack` and the report stream it, too; what would keep all of it
+            refuses it (`to_arrays`). A part that fits, such as `take(1000)`, is kept as ever. Not for `"saliency"`
+            masks, whose model may change between two readings.
         correlation, digits, backgrounds: for composite only, see `composite.composite`. Their defaults are 0.9,
             "digits" and "textures".
 
@@ -66,7 +80,8 @@ def load_data(
 
     Raises:
         ValueError: for an unknown or unsuitable set, split, mask source or option; for drawn masks with other values;
-            for data that is not on disk and cannot be downloaded (within 5 s if there is no network).
+            for data that is not on disk and cannot be downloaded (within 5 s if there is no network); for damaged
+            files; for masks that cannot be streamed.
 
     Example:
         >>> test = load_data("digits", "test[:100]")
@@ -78,6 +93,7 @@ def load_data(
     validation.count(seed, name="seed", low=0)
     if limit is not None:
         validation.count(limit, name="limit")
+    most = _most(name, memory)
     if mask is not None:
         validation.choice(mask, masks.SOURCES, name="mask")
     if not isinstance(mask_options, (dict, type(None))):
@@ -95,19 +111,60 @@ def load_data(
     elif knobs:
         raise ValueError(f"{', '.join(knobs)} passed for {name!r}; expected for 'composite' only. Leave it out.")
     else:
-        chosen = {"limit": limit, "stratify": stratify, "seed": seed}
-        x, y, share, positions = read_images(
-            name, split, **chosen, image_size=image_size, mask_feature=feature, download=download
-        )
+        read = {"limit": limit, "stratify": stratify, "seed": seed, "image_size": image_size}
+        read |= {"mask_feature": feature, "download": download}
+        opened = None if name == "digits" else open_split(name, split, **read)
+        if opened is not None and opened.bytes > most:
+            return _streamed(opened, mask, mask_options or {}, seed, most).map(_to_float, **_IN_ORDER)
+        x, y, share, positions = read_images(name, split, **read) if opened is None else read_opened(opened)
         exact = None if share is None else drawn.to_masks(share)
-    default = "ground_truth" if exact is not None else "threshold" if x.shape[-1] == 1 else "border"
+    default = _default(exact, x)
     background = background_masks(name, mask or default, x, y, exact, default, seed, mask_options or {}, positions)
+    return tf.data.Dataset.from_tensor_slices((x, background, y)).map(_to_float, **_IN_ORDER)
 
-    def to_float(image, background, label):
-        return {"image": tf.cast(image, tf.float32) / 255.0, "mask": tf.cast(background, tf.float32)}, label
 
-    data = tf.data.Dataset.from_tensor_slices((x, background, y))
-    return data.map(to_float, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+_IN_ORDER = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+
+
+def _to_float(image, background, label):
+    return {"image": tf.cast(image, tf.float32) / 255.0, "mask": tf.cast(background, tf.float32)}, label
+
+
+def _default(exact, x):
+    """The mask source of a set, by its own masks or None, and its images."""
+    return "ground_truth" if exact is not None else "threshold" if x.shape[-1] == 1 else "border"
+
+
+def _most(name, memory):
+    """How many bytes of a set may be kept."""
+    if memory is None:
+        return memory_limit()
+    if name in EMBEDDED:
+        raise ValueError(f"memory={memory!r} passed for {name!r}; expected for TFDS sets only. Leave it out.")
+    return max(1, int(validation.fraction(memory, name="memory", high=math.inf) * 2**30))
+
+
+def _streamed(opened, mask, options, seed, most):
+    """A set that does not fit: `(image, mask, label)`, its masks those that it would have in memory."""
+    x = np.random.default_rng(0).random((1, *opened.shape), np.float32)  # any image: bad options are told at once
+    exact = None if opened.mask_feature is None else np.ones((*x.shape[:3], 1), np.float32)
+    default = _default(exact, x)
+    source = mask or default
+    if source == "saliency" or "within" in options:
+        what = "mask='saliency'" if source == "saliency" else "the option 'within'"
+        raise ValueError(
+            f"{what} cannot be streamed, and {opened.split!r} of {opened.name!r} takes {opened.bytes / 2**30:.3g} GB, "
+            f"more than the {most / 2**30:.3g} GB that it may; expected another mask, or data that fit. Use limit=… or "
+            "a larger memory=…."
+        )
+    about = {"labels": np.zeros(1, np.int64), "exact": exact, "default": default, "seed": seed}
+    masks.background_mask(source, x, **about, **options)
+
+    def compute(image, label, place, share):
+        own = None if share is None else drawn.to_masks(share)
+        return background_masks(opened.name, source, image, label, own, default, seed, options, place)
+
+    return stream(opened, compute, most=most)
 
 
 def _mask_feature(name, mask, options):

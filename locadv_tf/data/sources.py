@@ -1,9 +1,10 @@
 """Images and labels of a split as arrays, from scikit-learn or from TFDS."""
 
-import difflib
+import contextlib
 import functools
-import os
+import math
 import re
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,9 +12,8 @@ import tensorflow as tf
 
 from locadv_tf import validation
 from locadv_tf.data import drawn
-from locadv_tf.network import answers as _network_answers
+from locadv_tf.data.prepared import anew, damaged, prepared
 
-EMBEDDED = ("digits", "composite")
 SPLITS = ("train", "validation", "test")
 
 
@@ -30,79 +30,162 @@ def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=No
     if limit is not None:
         validation.count(limit, name="limit")
     validation.count(seed, name="seed", low=0)
-    if name == "digits":
-        no_image_size(name, image_size)
-        part, start, stop = resolve_split(split, split_sizes(name), limit=None if stratify else limit, seed=seed)
-        x, y = _digits()[part]
-        positions = np.arange(start, stop)
-        if stratify and limit is not None:
-            positions = positions[stratified(y[positions], limit, seed=seed)]
-        return x[positions], y[positions], None, positions
+    chosen = {"limit": limit, "stratify": stratify, "seed": seed}
+    if name != "digits":
+        read = {"image_size": image_size, "mask_feature": mask_feature, "download": download}
+        return read_opened(open_split(name, split, **chosen, **read))
+    no_image_size(name, image_size)
+    part, start, stop = resolve_split(split, split_sizes(name), limit=None if stratify else limit, seed=seed)
+    x, y = _digits()[part]
+    positions = np.arange(start, stop)
+    if stratify and limit is not None:
+        positions = positions[stratified(y[positions], limit, seed=seed)]
+    return x[positions], y[positions], None, positions
+
+
+class Opened(NamedTuple):
+    """A split (or slice) of a TFDS set, ready to be read.
+
+    Attributes:
+        name, split: as asked for; builder: TFDS's; part: the name of its split.
+        start, stop: which images of our split these are.
+        shape: `(H, W, C)` of the images.
+        mask_feature: the feature with the masks, or None.
+        limit, seed: of a choice by class; None: all of them.
+        examples: a `tf.data.Dataset` of TFDS's examples, whose images and masks are not decoded yet.
+        decode: function from an example to `(image, label)`, and with masks to `(image, label, share, seen)`.
+        look: function from an example to `(label,)` or `(label, seen)`; it does not decode the image.
+    """
+
+    name: str
+    split: str
+    builder: object
+    part: str
+    start: int
+    stop: int
+    shape: tuple
+    mask_feature: str | None
+    limit: int | None
+    seed: int
+    examples: tf.data.Dataset
+    decode: object
+    look: object
+
+    @property
+    def size(self):
+        """How many images a limit leaves."""
+        return self.stop - self.start if self.limit is None else self.limit
+
+    @property
+    def bytes(self):
+        """What their images and masks take, a byte a value."""
+        return self.size * math.prod(self.shape[:2]) * (self.shape[-1] + 1)
+
+
+def open_split(name, split, *, limit=None, stratify=True, seed=0, image_size=None, mask_feature=None, download=True):
+    """A split of a TFDS set as an `Opened`; arguments and errors are those of `read_images`."""
     if image_size is not None:
         if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
             raise ValueError(f"image_size={image_size!r}; expected (height, width), for example (128, 128).")
         image_size = tuple(validation.count(side, name="image_size") for side in image_size)
-    builder = _prepared(name, download)
+    builder = prepared(name, download)
     import tensorflow_datasets as tfds
 
     size = image_size or ((128, 128) if builder.name == "oxford_iiit_pet" else None)
-    if size is None and None in builder.info.features["image"].shape:
+    shape = builder.info.features["image"].shape
+    if size is None and None in shape:
         raise ValueError(f"the images of {name!r} vary in size; expected image_size=(height, width), like (128, 128).")
     layout = _layout(builder)
     sizes = {ours: end - begin for ours, (_, begin, end) in layout.items()}
     part, start, stop = resolve_split(split, sizes, limit=None if stratify else limit, seed=seed)
     theirs, begin, _ = layout[part]
-    positions = np.arange(start, stop)
+    wanted = {"image", mask_feature}
+    pictures = {key: feature for key, feature in builder.info.features.items()
+                if key in wanted and isinstance(feature, tfds.features.Image)}  # fmt: skip
+
+    def value(example, key):
+        return pictures[key].decode_example(example[key]) if key in pictures else example[key]
 
     @tf.autograph.experimental.do_not_convert
-    def select(example):
-        image = example["image"]
+    def decode(example):
+        image = value(example, "image")
         if size is not None:
             image = tf.cast(tf.round(tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0, 255)), tf.uint8)
         if mask_feature is None:
             return image, example["label"]
-        return image, example["label"], *drawn.background_share(example[mask_feature], size)
+        return image, example["label"], *drawn.background_share(value(example, mask_feature), size)
+
+    @tf.autograph.experimental.do_not_convert
+    def look(example):
+        if mask_feature is None:
+            return (example["label"],)
+        return example["label"], drawn.background_share(value(example, mask_feature))[1]
 
     # One file after the other (cycle length 1): a slice of a split equals the same slice of the whole.
     order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    piece = f"{theirs}[{begin + start}:{begin + stop}]"
-    read = functools.partial(builder.as_dataset, split=piece, shuffle_files=False, read_config=order)
-    wanted = {"image", mask_feature}
-    pictures = {key: feature for key, feature in builder.info.features.items()
-                if key in wanted and isinstance(feature, tfds.features.Image)}  # fmt: skip
-    undecoded = {key: tfds.decode.SkipDecoding() for key in pictures}
+    examples = builder.as_dataset(
+        split=f"{theirs}[{begin + start}:{begin + stop}]",
+        shuffle_files=False,
+        read_config=order,
+        decoders={key: tfds.decode.SkipDecoding() for key in pictures},
+    )
+    by_class = limit if stratify and limit is not None and limit < stop - start else None
+    where = builder, theirs, start, stop, (*(size or shape[:2]), shape[-1]), mask_feature
+    return Opened(name, split, *where, by_class, seed, examples, decode, look)
 
-    @tf.autograph.experimental.do_not_convert
-    def decode(_, example):
-        return example | {key: picture.decode_example(example[key]) for key, picture in pictures.items()}
 
-    try:
-        if stratify and limit is not None and limit < stop - start:  # only the chosen images are decoded
-            labels = read(decoders=undecoded).map(lambda example: example["label"]).batch(10_000)
-            labels = np.concatenate([np.zeros(0, np.int64), *labels.as_numpy_iterator()])
-            chosen = stratified(labels, limit, seed=seed)
-            positions = start + chosen
-            marks = tf.data.Dataset.from_tensor_slices(np.isin(np.arange(len(labels)), chosen))
-            pairs = tf.data.Dataset.zip(marks, read(decoders=undecoded))
-            examples = pairs.filter(lambda chosen, _: chosen).map(decode)
-        else:
-            examples = read()
-        rows = list(examples.map(select, num_parallel_calls=tf.data.AUTOTUNE).batch(500).as_numpy_iterator())
-    except (tf.errors.OpError, OSError) as error:
-        raise _damaged(builder, theirs) from error
-    if sum(len(row[1]) for row in rows) != min(stop - start, limit or stop - start):
-        raise _damaged(builder, theirs)
-    x, y, *drawn_masks = (np.concatenate(column) for column in zip(*rows, strict=True))
-    if drawn_masks:
-        drawn.check_values(drawn_masks.pop().any(axis=0), name=name, feature=mask_feature)
-    if y.min() < 0:
-        raise ValueError(f"split={split!r} of {name!r} has hidden labels (-1); expected classes. Use another split.")
-    if y.max() >= (classes := builder.info.features["label"].num_classes):
-        raise ValueError(
-            f"{name!r} in {builder.data_path} has the label {y.max()}; expected 0 to {classes - 1}, as its features "
-            f"name {classes} classes. {_anew(builder)}"
-        )
+def read_opened(opened):
+    """The images of an `Opened`; what it returns and raises is that of `read_images`."""
+    with damage_told(opened):
+        examples, positions = chosen_examples(opened)
+        decoded = examples.map(opened.decode, num_parallel_calls=tf.data.AUTOTUNE)
+        rows = list(decoded.batch(500).as_numpy_iterator())
+    x, y, *drawn_masks = (np.concatenate(column) for column in zip(*rows, strict=True)) if rows else ((), ())
+    check_labels(opened, y, drawn_masks.pop().any(axis=0) if drawn_masks else None)
     return x, y.astype(np.int64), *(drawn_masks or [None]), positions
+
+
+def chosen_examples(opened):
+    """The examples that a limit leaves, and their places in the split, int64 `(N,)`."""
+    positions = np.arange(opened.start, opened.stop)
+    if opened.limit is None:
+        return opened.examples, positions
+    labels = opened.examples.map(lambda example: example["label"]).batch(10_000)
+    labels = np.concatenate([np.zeros(0, np.int64), *labels.as_numpy_iterator()])
+    chosen = stratified(labels, opened.limit, seed=opened.seed)
+    marks = tf.data.Dataset.from_tensor_slices(np.isin(np.arange(len(labels)), chosen))
+    pairs = tf.data.Dataset.zip(marks, opened.examples)
+    return pairs.filter(lambda mark, _: mark).map(lambda _, example: example), positions[chosen]
+
+
+def check_labels(opened, y, seen):
+    """Checks what was read: how much, the labels `(N,)`, and the values that the masks hold, as in `drawn`, or None.
+
+    Raises:
+        ValueError: for fewer images than there should be, hidden or unknown classes, masks with other values.
+    """
+    if len(y) != opened.size:
+        raise damaged(opened.builder, opened.part)
+    if seen is not None:
+        drawn.check_values(seen, name=opened.name, feature=opened.mask_feature)
+    if y.min() < 0:
+        raise ValueError(
+            f"split={opened.split!r} of {opened.name!r} has hidden labels (-1); expected classes. Use another split."
+        )
+    if y.max() >= (classes := opened.builder.info.features["label"].num_classes):
+        raise ValueError(
+            f"{opened.name!r} in {opened.builder.data_path} has the label {y.max()}; expected 0 to {classes - 1}, as "
+            f"its features name {classes} classes. {anew(opened.builder)}"
+        )
+
+
+@contextlib.contextmanager
+def damage_told(opened):
+    """Within it, a file that cannot be read is a `ValueError` that names it."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        raise damaged(opened.builder, opened.part) from error
 
 
 def stratified(labels, limit, *, seed=0):
@@ -134,7 +217,7 @@ def split_sizes(name, *, download=True):
     """The numbers of images in `"train"`, `"validation"` and `"test"` of a set (not composite), as a dict."""
     if name == "digits":
         return {part: len(y) for part, (_, y) in _digits().items()}
-    return {part: stop - start for part, (_, start, stop) in _layout(_prepared(name, download)).items()}
+    return {part: stop - start for part, (_, start, stop) in _layout(prepared(name, download)).items()}
 
 
 def resolve_split(split, sizes, *, limit=None, seed=0):
@@ -216,103 +299,6 @@ def _layout(builder):
             layout[part] = ("train", end - tenth, end)
             end -= tenth
     return {"train": ("train", 0, end), **layout}
-
-
-def _damaged(builder, part):
-    """The error for files that cannot be read, or hold less than they should: it names the first such file."""
-    info, found = builder.info.splits[part], f"the files in {builder.data_path} cannot be read"
-    for path, records in zip(info.filepaths, info.shard_lengths, strict=True):
-        try:
-            there = int(tf.data.TFRecordDataset(str(path)).reduce(np.int64(0), lambda n, _: n + 1))
-        except tf.errors.NotFoundError:
-            found = f"{path} is gone"
-        except tf.errors.OpError:
-            found = f"{path} is damaged"
-        else:
-            if there >= records:
-                continue
-            found = f"{path} holds {there} images"
-        found += f"; expected a file of {records} images"
-        break
-    return ValueError(f"{found}. {_anew(builder)}")
-
-
-def _anew(builder):
-    return f"Delete the folder {builder.data_path} and load the set again: it is then prepared anew."
-
-
-def builder_of(name):
-    import tensorflow_datasets as tfds  # here: the embedded sets do not need it, and its import is slow
-
-    # No "huggingface:…" or community names: TFDS would use the network to look them up.
-    if isinstance(name, str) and re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
-        try:
-            return tfds.builder(name, data_dir=_data_dir())
-        except tfds.core.DatasetNotFoundError:
-            pass
-        except Exception as error:  # an unknown configuration or version, a missing package, a damaged description
-            folder = os.path.join(_data_dir(), re.split("[/:]", name)[0])
-            anew = f" If it is right, delete the folder {folder} and load the set again." * os.path.isdir(folder)
-            raise ValueError(
-                f"TFDS cannot make data set {name!r} ({_first_line(error)}). Check the name.{anew}"
-            ) from error
-    known = [*EMBEDDED, *tfds.list_builders(with_community_datasets=False)]
-    close = " or ".join(repr(match) for match in difflib.get_close_matches(str(name), known, n=3))
-    raise ValueError(
-        f"data set {name!r} is unknown; expected an embedded one ('digits', 'composite') or any TFDS name."
-        + (f" Did you mean {close}?" if close else " See tfds.list_builders().")
-    )
-
-
-def _data_dir():
-    # Read at each call: TFDS reads the variable only once, at its import.
-    return os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
-
-
-def features(builder):
-    import tensorflow_datasets as tfds
-
-    features = builder.info.features
-    image, label = (dict(features.items()).get(key) for key in ("image", "label"))
-    if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
-        raise ValueError(
-            f"{builder.name!r} is no image classification set: its features are {', '.join(features)}; expected an "
-            "image called 'image' and a class called 'label'. Choose another set, for example 'mnist'."
-        )
-    if image.shape[-1] not in (1, 3) or image.np_dtype != np.uint8:
-        raise ValueError(
-            f"{builder.name!r} has images of shape {image.shape}, {np.dtype(image.np_dtype)}; expected uint8 with "
-            "1 or 3 channels. Choose another set, for example 'mnist'."
-        )
-    return features
-
-
-def _prepared(name, download):
-    """TFDS's builder of a set on disk; it downloads the set if necessary."""
-    builder = builder_of(name)
-    features(builder)  # checked before any download
-    if builder.data_path.exists() and builder.is_prepared():  # exists() first: else TFDS logs a line
-        return builder
-
-    def missing(why):
-        return ValueError(
-            f"data set {name!r} is not in {_data_dir()} and {why}. Set TFDS_DATA_DIR to a folder that has it, or use "
-            "an embedded set: 'digits' or 'composite'."
-        )
-
-    if not download:
-        raise missing("download=False")
-    if not _network_answers():
-        raise missing("there is no network to download it")
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # any error of TFDS, its hosts or its parsers: the student needs one line
-        raise missing(f"could not be downloaded ({_first_line(error)})") from error
-    return builder
-
-
-def _first_line(error):
-    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 def no_image_size(name, image_size):

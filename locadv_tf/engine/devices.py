@@ -15,6 +15,7 @@ from locadv_tf.data.batches import image_values
 from locadv_tf.engine.kept import kept_on
 
 VALUES = 2**23  # of a GPU's batch: 2,730 images of CIFAR-10, 55 of 224x224x3
+FEW_VALUES = 2**21  # of a CPU's batch: 42 images of 128x128x3; more of them were no faster
 
 
 def on_gpu():
@@ -23,11 +24,12 @@ def on_gpu():
 
 
 def batch_size_for(data):
-    """How many images to attack at a time: 128 on a CPU; on a GPU up to 2,048, fewer where images are large.
+    """How many images to attack at a time: 128 on a CPU, on a GPU up to 2,048; fewer where images are large.
 
     On an H100 2,048 MNIST images at a time took a ninth of the time of 128 (benchmarks/RESULTS_GPU.md).
     """
-    return max(32, min(2048, VALUES // image_values(data))) if on_gpu() else 128
+    most, values = (2048, VALUES) if on_gpu() else (128, FEW_VALUES)
+    return max(32, min(most, values // image_values(data)))
 
 
 def devices():

@@ -10,6 +10,7 @@ from locadv_tf.attacks import balls, losses
 from locadv_tf.attacks.attack import check_attack
 from locadv_tf.attacks.fmn import FMN
 from locadv_tf.data.batches import length
+from locadv_tf.data.memory import check_fits
 from locadv_tf.engine.devices import batch_size_for
 from locadv_tf.engine.kept import kept_on
 from locadv_tf.engine.progress import progress_bar
@@ -37,7 +38,7 @@ def smallest_eps(
         does not fool it.
 
     Raises:
-        ValueError: for bad input, or a precision that is not above 0.
+        ValueError: for bad input, a data set that does not fit in memory, or a precision that is not above 0.
 
     Example:
         >>> import locadv_tf as la
@@ -51,6 +52,7 @@ def smallest_eps(
     validation.fraction(precision, name="precision", high=max(attack.eps, 1.0))
     if precision == 0:
         raise ValueError("precision=0; expected a number above 0, 0.5/255 say.")
+    check_fits(data, "smallest_eps")
     if isinstance(data, tf.data.Dataset):  # it is read once for each round, and what shuffles would come otherwise
         data = data.cache()
     options = {"region": region, "seed": seed, "batch_size": batch_size}

@@ -23,6 +23,7 @@ from locadv_tf.attacks.attack import check_attack
 from locadv_tf.attacks.loop import Point, better
 from locadv_tf.attacks.regions import allowed
 from locadv_tf.data.batches import batches, length
+from locadv_tf.data.memory import check_fits, fits
 from locadv_tf.engine.devices import agree, batch_size_for, copies, deal, devices, on_gpu, together
 from locadv_tf.engine.kept import forget
 from locadv_tf.engine.progress import progress_bar
@@ -69,7 +70,7 @@ def run_attack(
     region="background",
     seed=0,
     stop="fooled",
-    keep_images=True,
+    keep_images=None,
     batch_size=None,
     progress=False,
 ):
@@ -87,15 +88,17 @@ def run_attack(
         seed: integer that all random numbers follow from, image by image.
         stop: `"fooled"`: an image leaves at the first point that fools; `"worst"`: every image takes the whole budget
             and its worst point counts, as adversarial *loss* demands.
-        keep_images: False: `result.images` is None, and memory does not grow with the images.
-        batch_size: how many images are attacked at a time; None: 128, on a GPU up to 2,048.
+        keep_images: False: `result.images` is None, and memory does not grow with the images. None: True, but False
+            for a data set that does not fit in memory (see `load_data`).
+        batch_size: how many images are attacked at a time; None: 128, on a GPU up to 2,048, fewer if they are large.
         progress: show a progress bar.
 
     Returns:
         An `AttackResult`.
 
     Raises:
-        ValueError: for bad input; arrays are looked at before any work, a data set as it is read.
+        ValueError: for bad input; arrays are looked at before any work, a data set as it is read. For
+            `keep_images=True` where the images do not fit.
         KeyboardInterrupt: as it came. This and any other exception on the way has an attribute `partial`, an
             `AttackResult` of the finished images.
 
@@ -107,6 +110,10 @@ def run_attack(
         >>> result.images.shape, len(result)
         ((16, 28, 28, 1), 16)
     """
+    if keep_images is None:
+        keep_images = fits(data)
+    elif keep_images:
+        check_fits(data, "keep_images=True")
     kept = _KEPT | {"best_image"} if keep_images else _KEPT
     finished = []
     stream = attack_stream(model, data, attack, region=region, seed=seed, stop=stop, batch_size=batch_size)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from locadv_tf import validation
-from locadv_tf.data import cutouts, drawn, sources
+from locadv_tf.data import cutouts, drawn, prepared, sources
 
 GREY = 128  # behind the object in Only-FG, as in challenge.py
 LARGEST_HOLE = 0.6  # of the image: where more is filled, little is left of the background, and nobody gets it
@@ -66,8 +66,8 @@ def read_photographs(name, split="test", *, image_size=(64, 64), limit=None, see
     """
     validation.choice(fill, cutouts.FILLS, name="fill")
     own = None
-    if name not in sources.EMBEDDED:
-        own = drawn.mask_feature(sources.features(sources.builder_of(name)), name=name)
+    if name not in prepared.EMBEDDED:
+        own = drawn.mask_feature(prepared.features(prepared.builder_of(name)), name=name)
     if own is None:
         raise ValueError(f"{name!r} has no drawn masks; expected a TFDS set with some, as 'caltech10_outlines'.")
     images, labels, share, _ = sources.read_images(

@@ -4,7 +4,6 @@
 function below.
 """
 
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -12,18 +11,17 @@ import numpy as np
 from locadv_tf import validation
 from locadv_tf.attacks.autoattack import BUDGETS, LocalizedAutoAttack
 from locadv_tf.attacks.pgd import PGD, RandomNoise
-from locadv_tf.data.batches import to_arrays
+from locadv_tf.data.batches import first_images, images_at, labels_of
 from locadv_tf.data.load import class_names, load_data
+from locadv_tf.data.memory import fits
 from locadv_tf.data.sources import stratified
-from locadv_tf.engine.progress import progress_bar
 from locadv_tf.evaluation import challenge, reliance
+from locadv_tf.evaluation.intervals import balanced_interval, with_interval
 from locadv_tf.evaluation.measurement import measure, natural_row, summarize
-from locadv_tf.models import colour_cnn, small_cnn
 from locadv_tf.reports import claims, headline
 from locadv_tf.reports.stage import Stage
-from locadv_tf.training.localized import passes_per_image
-from locadv_tf.training.overfitting import OverfittingWatch
-from locadv_tf.training.recipes import TRAININGS, recipe, train_classifier
+from locadv_tf.reports.trained import CLASSIFIERS, train_all
+from locadv_tf.training.recipes import TRAININGS
 from locadv_tf.units import default_eps
 
 DEFAULTS = {  # what each is stands beside it in the parameters cell of notebooks/06_report.ipynb
@@ -34,9 +32,16 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "mask": None,
     "other_mask": "center",
     "correlation": None,
+    "image_size": None,
+    "memory": None,
     "train_limit": None,
     "test_limit": 400,
+    "classifier": None,
+    "width": 32,
+    "modern": False,
     "epochs": 20,
+    "batch_size": 128,
+    "early_stopping": None,
     "train_steps": 5,
     "attack_steps": 20,
     "headline_budget": "fast",
@@ -46,6 +51,8 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "share": 0.5,
 }
 CURVES = 500  # validation images that the training curves are of, at most
+SHOWN = 1000  # test images that are kept to be shown, where the split does not fit in memory
+UNEQUAL = 2  # so many times the smallest class the largest must have for balanced accuracies to be shown
 QUICK_STEPS = 10  # of the attack in the measures of reliance, at most
 
 
@@ -59,15 +66,6 @@ class Data(NamedTuple):
     names: list
 
 
-class Trained(NamedTuple):
-    """What the trainings leave, by name: classifiers, histories, sentences of the `OverfittingWatch`; costs as rows."""
-
-    models: dict
-    histories: dict
-    overfitting: dict
-    costs: list
-
-
 class Experiment(NamedTuple):
     """What `experiment` returns.
 
@@ -79,10 +77,12 @@ class Experiment(NamedTuple):
         strongest: the attack object of the headline and its checks, a `LocalizedAutoAttack`.
         attack: the attack object of the evaluation, a `PGD`.
         measurements: `measurements[training][condition]`, a `Measurement` each, for the keys of `conditions`.
-        test: `(images, labels, masks)` of the test split; float32 `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
+        test: `(images, labels, masks)` of the test split, the first 1,000 of one that is streamed; float32
+            `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
         other_masks: the other source's masks `(N, H, W, 1)` of the same images.
         names: of the classes.
         sizes: how many images each split has.
+        streamed: the names of the splits that do not fit in memory and are read anew for each use.
     """
 
     parameters: dict
@@ -96,6 +96,7 @@ class Experiment(NamedTuple):
     other_masks: np.ndarray
     names: list
     sizes: dict
+    streamed: list
 
 
 def experiment(parameters=None, *, progress=True):
@@ -120,25 +121,28 @@ def experiment(parameters=None, *, progress=True):
     """
     asked = _asked(parameters or {})
     data = _data(asked)
-    test = to_arrays(data.test)
+    streamed = [name for name in ("train", "validation", "test") if not fits(getattr(data, name))]
+    test = first_images(data.test, SHOWN if "test" in streamed else None)
     eps = default_eps(test[0]) if asked["eps"] is None else asked["eps"]
     attack, strongest = (
         PGD(eps=eps, steps=asked["attack_steps"]),
         headline.strongest_attack(eps, budget=asked["headline_budget"], classes=len(data.names)),
     )
-    chosen = stratified(test[1], asked["headline_limit"], seed=asked["seed"])  # of the headline and of its checks
+    labels = labels_of(data.test)
+    chosen = stratified(labels, asked["headline_limit"], seed=asked["seed"])  # of the headline and of its checks
 
-    trained = _train(asked, data, eps, progress)
+    trained = train_all(asked, data, eps, progress)
     models = trained.models
     first = "natural" if "natural" in models else next(iter(models))
     tried = Stage(models, progress)
     measurements = _measure(tried, data.test, conditions(attack), asked["seed"])
     ledger = claims.ledger(measurements, eps=eps)
-    sample = tuple(part[chosen] for part in test)
+    sample = images_at(data.test, chosen)
+    some = images_at(data.test, stratified(labels, asked["reliance_limit"], seed=asked["seed"]))
     results = {
         "eps": eps,
         "headline": headline.accuracies(tried, sample, strongest, attack, measurements, chosen, seed=asked["seed"]),
-        "rows": _rows(measurements, conditions(attack)),
+        "rows": _rows(measurements, conditions(attack), labels),
         "curve": _curve(tried, measurements, data.test, attack, asked),
         "other_mask": _other_mask(tried, data.elsewhere, attack, asked),
         "costs": trained.costs,
@@ -146,14 +150,14 @@ def experiment(parameters=None, *, progress=True):
         "claims": ledger,
         "counts": claims.counts(ledger),
         "histories": trained.histories,
-        "reliance": _reliance(tried, first, test, attack, asked),
+        "reliance": _reliance(tried, first, some, attack, asked),
         "challenge": _challenge(tried, asked),
         "overfitting": trained.overfitting,
     }
     sizes = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
-    other_masks = to_arrays(data.elsewhere)[2]
+    other_masks = first_images(data.elsewhere, len(test[1]))[2]
     found = asked, results, models, first, strongest, attack, measurements
-    return Experiment(*found, test, other_masks, data.names, sizes)
+    return Experiment(*found, test, other_masks, data.names, sizes, streamed)
 
 
 def conditions(attack):
@@ -177,12 +181,15 @@ def _asked(parameters):
         validation.choice(name, TRAININGS, name="trainings")
     validation.choice(asked["headline_budget"], tuple(BUDGETS), name="headline_budget")
     validation.count(asked["headline_limit"], name="headline_limit")
+    if asked["classifier"] is not None:
+        validation.choice(asked["classifier"], CLASSIFIERS, name="classifier")
     return asked
 
 
 def _data(asked):
-    options = {"mask": asked["mask"], "seed": asked["seed"]}
+    options = {"mask": asked["mask"], "seed": asked["seed"], "memory": asked["memory"]}
     options |= {} if asked["correlation"] is None else {"correlation": asked["correlation"]}
+    options |= {} if asked["image_size"] is None else {"image_size": 2 * (asked["image_size"],)}
     limit = asked["test_limit"]
     curves = CURVES if limit is None else min(limit, CURVES)
     return Data(
@@ -192,28 +199,6 @@ def _data(asked):
         load_data(asked["dataset"], "test", limit=limit, **(options | {"mask": asked["other_mask"]})),
         class_names(asked["dataset"]),
     )
-
-
-def _train(asked, data, eps, progress):
-    attack = PGD(eps=eps, steps=asked["train_steps"], keep="last")
-    settings = {"attack": attack, "validation": data.validation, "seed": asked["seed"]}
-    settings |= {"share": asked["share"], "epochs": asked["epochs"]}
-    shape = tuple(data.train.element_spec[0]["image"].shape)
-    models, histories, costs, watches = {}, {}, [], {}
-    for name in progress_bar("trainings", asked["trainings"], unit="training", shown=progress):
-        how = recipe(name, data.train, **settings)
-        build = colour_cnn if shape[-1] == 3 else small_cnn
-        models[name] = build(input_shape=shape, num_classes=len(data.names), seed=asked["seed"])
-        callbacks = []
-        if how["share"] * how["attack"].steps:  # only an attack that follows gradients can be overfitted to
-            watches[name] = OverfittingWatch(how["validation"], restore=False, seed=asked["seed"])
-            callbacks = [watches[name]]
-        started = time.monotonic()
-        histories[name] = train_classifier(models[name], **how, callbacks=callbacks)
-        passes = how["epochs"] * passes_per_image(how["attack"], how["share"])
-        seconds = time.monotonic() - started
-        costs.append({"model": name, "epochs": how["epochs"], "passes": passes, "seconds": seconds})
-    return Trained(models, histories, {name: watch.verdict for name, watch in watches.items()}, costs)
 
 
 def _measure(tried, test, under, seed):
@@ -226,13 +211,20 @@ def _measure(tried, test, under, seed):
     }
 
 
-def _rows(measurements, under):
-    rows = []
+def _rows(measurements, under, labels):
+    rows, counts = [], np.unique(labels, return_counts=True)[1]
+    unequal = counts.max() > UNEQUAL * counts.min()
+
+    def balanced(verdicts):
+        return with_interval("accuracy_balanced", balanced_interval(verdicts, labels)) if unequal else {}
+
     for name, found in measurements.items():
-        rows.append({"model": name, "condition": "natural"} | natural_row(found["background"]))
+        natural = found["background"]
+        row = {"model": name, "condition": "natural"} | natural_row(natural)
+        rows.append(row | balanced(natural.natural_correct))
         for condition, (attack, region) in under.items():
             where = {"model": name, "condition": condition, "attack": attack.name, "region": region, "eps": attack.eps}
-            rows.append(where | summarize(found[condition]))
+            rows.append(where | summarize(found[condition]) | balanced(found[condition].correct))
     return rows
 
 
@@ -257,9 +249,8 @@ def _other_mask(tried, elsewhere, attack, asked):
     return rows
 
 
-def _reliance(tried, first, test, attack, asked):
-    some = stratified(test[1], asked["reliance_limit"], seed=asked["seed"])
-    images, labels, own = (part[some] for part in test)
+def _reliance(tried, first, some, attack, asked):
+    images, labels, own = some
     sources = reliance.draw_masks(images, labels, own=own, model=tried.models[first], seed=asked["seed"])
     quick = PGD(eps=attack.eps, steps=min(attack.steps, QUICK_STEPS))
     rows, shown = [], dict.fromkeys([first, *(name for name in tried.models if name == "LAT")])

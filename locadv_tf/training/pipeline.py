@@ -1,14 +1,13 @@
 """From a data set to the batches of a training: read once, kept as bytes, all of it reshuffled, augmented.
 
-A data set that would take more than a quarter of the machine's memory is read anew in each epoch instead.
+A data set that does not fit in memory (`load_data` says what that means) is read anew in each epoch instead.
 """
-
-import os
 
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf.data.batches import announced, untuned
+from locadv_tf.data import memory
+from locadv_tf.data.batches import announced, labels_of, untuned
 
 READ = 1000  # images at a time
 STREAMED = 2**28  # bytes: of a data set that is not kept, so much is shuffled at a time
@@ -62,13 +61,12 @@ def batched(data, batch_size, *, name, seed=None, augment=None):
         `(batches, labels)`: a `tf.data.Dataset`, and the labels `(N,)`.
 
     Raises:
-        ValueError: for data of unknown length that takes more than a quarter of the memory.
+        ValueError: for data of unknown length that does not fit in memory.
     """
-    if _bytes(data) > memory() / 4:
-        labels = data.map(lambda *element: element[1]).batch(READ)
-        labels = np.concatenate(list(labels.as_numpy_iterator()))
+    if not memory.fits(data):
+        labels = labels_of(data)
         if seed is not None:
-            data = data.shuffle(max(READ, STREAMED // _bytes(data.take(1), kept=False)), seed=seed)
+            data = _shuffled(data, seed)
         batches = data.batch(batch_size)
     else:
         kept = _read(data, name)
@@ -101,23 +99,38 @@ def batched(data, batch_size, *, name, seed=None, augment=None):
     return untuned(batches.prefetch(2).with_options(data.options())), labels
 
 
-def memory():
-    """The machine's memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _shuffled(data, seed):
+    """A data set that is not kept, shuffled at least a thousand images at a time; grey levels wait as bytes."""
+    some = max(READ, STREAMED // memory.size(data.take(1), values=None))
+    specs = tf.nest.flatten(data.element_spec)
 
+    def pack(part, spec):
+        if spec.dtype != tf.float32 or spec.shape.rank != 3:
+            return part
+        levels = tf.cast(tf.round(part * 255.0), tf.uint8)
+        grey = tf.reduce_all(tf.cast(levels, tf.float32) / 255.0 == part)
+        return tf.cond(grey, lambda: tf.io.serialize_tensor(levels), lambda: tf.io.serialize_tensor(part)), grey
 
-def _bytes(data, *, kept=True):
-    """What a data set takes in memory, `kept` as bytes or as it is; what is unknown of its shapes counts as 1."""
-    n = max(0, int(data.cardinality()))
-    return n * sum(
-        int(np.prod([side or 1 for side in spec.shape])) * (1 if kept and spec.shape.rank == 3 else spec.dtype.size)
-        for spec in tf.nest.flatten(data.element_spec)
-    )
+    def unpack(part, spec):
+        if not isinstance(part, tuple):
+            return part
+        kept, grey = part
+        as_levels = lambda: tf.cast(tf.io.parse_tensor(kept, tf.uint8), tf.float32) / 255.0  # noqa: E731
+        return tf.ensure_shape(tf.cond(grey, as_levels, lambda: tf.io.parse_tensor(kept, tf.float32)), spec.shape)
+
+    def packed(*element):
+        return tuple(pack(part, spec) for part, spec in zip(tf.nest.flatten(element), specs, strict=True))
+
+    def unpacked(*parts):
+        flat = [unpack(part, spec) for part, spec in zip(parts, specs, strict=True)]
+        return tf.nest.pack_sequence_as(data.element_spec, flat)
+
+    return data.map(packed).shuffle(some, seed=seed).map(unpacked)
 
 
 def _read(data, name):
     """All elements, stacked: a structure of tensors like the elements'. Images of grey levels are kept as such."""
-    read, count, size, most = [], 0, 0, memory() / 4
+    read, count, size, most = [], 0, 0, memory.limit(data)
     unknown = data.cardinality() == tf.data.UNKNOWN_CARDINALITY
     for element in announced(untuned(data.batch(READ))):
         read.append(tf.nest.map_structure(_small, element))
@@ -125,8 +138,8 @@ def _read(data, name):
         size += sum(part.nbytes for part in tf.nest.flatten(read[-1]))
         if unknown and size > most:
             raise ValueError(
-                f"{name} is of unknown length, and its first {count} images take more than a quarter of this machine's "
-                "memory; expected a finite data set. Add take(n), or tell its length: "
+                f"{name} is of unknown length, and its first {count} images take more than the {most / 2**30:.3g} GB "
+                "of memory that they may; expected a finite data set. Add take(n), or tell its length: "
                 "tf.data.experimental.assert_cardinality."
             )
     with tf.device("/CPU:0"):

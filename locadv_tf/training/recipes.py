@@ -9,8 +9,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from locadv_tf.attacks.attack import check_attack
 from locadv_tf.attacks.pgd import PGD, RandomNoise
-from locadv_tf.data.batches import to_arrays
+from locadv_tf.data.batches import readable, to_arrays
 from locadv_tf.data.masks import random
+from locadv_tf.data.memory import fits
 from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining, passes_per_image
 from locadv_tf.training.optimizers import KeepAverages, averages, optimizer_named
 from locadv_tf.training.pipeline import batched
@@ -62,8 +63,8 @@ def recipe(name, train, *, attack, validation=None, share=0.5, epochs=5, seed=0)
 
     Returns:
         A dictionary: `train`, `validation`, `attack`, `region`, `share`, `epochs`, `seed`. The data sets are those
-        passed; for "random mask" they are new ones in memory, each image with a random mask of the area of its own, the
-        same in every epoch.
+        passed; for "random mask" they are new ones, each image with a random mask of the area of its own, the same in
+        every epoch; in memory if the data fit there.
 
     Raises:
         ValueError: for an unknown name, or data, an attack or a share that `train_classifier` would refuse.
@@ -100,9 +101,21 @@ def recipe(name, train, *, attack, validation=None, share=0.5, epochs=5, seed=0)
 
 
 def _with_random_masks(data, seed, first=0):
-    image, label, mask = to_arrays(data)
-    drawn = random(mask, seed=seed, smoothness=BLOBS, positions=np.arange(first, first + len(mask)))
-    return tf.data.Dataset.from_tensor_slices(({"image": image, "mask": drawn}, label)).with_options(data.options())
+    def drawn(mask, places):
+        return random(mask, seed=seed, smoothness=BLOBS, positions=places)
+
+    if fits(data):
+        image, label, mask = to_arrays(data)
+        new = {"image": image, "mask": drawn(mask, np.arange(first, first + len(mask)))}
+        return tf.data.Dataset.from_tensor_slices((new, label)).with_options(data.options())
+
+    def exchange(element, place):
+        inputs, label = element
+        mask = tf.numpy_function(drawn, [inputs["mask"][None], place[None]], tf.float32)[0]
+        return {**inputs, "mask": tf.ensure_shape(mask, inputs["mask"].shape)}, label
+
+    places = tf.data.Dataset.range(first, first + len(data))
+    return tf.data.Dataset.zip(data, places).map(exchange, num_parallel_calls=2, deterministic=True)
 
 
 def single_step(eps):
@@ -223,7 +236,8 @@ def train_classifier(
         classes = np.unique(labels)
         weights = compute_class_weight("balanced", classes=classes, y=labels)
         class_weight = dict(zip(classes.tolist(), weights.tolist(), strict=True))
-    return defended.fit(shuffled, shuffle=False, class_weight=class_weight, **options).history
+    with readable():
+        return defended.fit(shuffled, shuffle=False, class_weight=class_weight, **options).history
 
 
 def _check_unbatched(data, name):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import locadv_tf as la
 from locadv_tf import network
-from locadv_tf.data import cache, sources
+from locadv_tf.data import cache, prepared, sources
 from locadv_tf.data.composite import composite
 from locadv_tf.data.load import background_masks
 
@@ -312,7 +312,7 @@ def test_oxford_iiit_pet_has_its_own_masks(tmp_path):
     regions = np.ones((80, 60, 1), np.uint8)  # 1 the pet
     regions[:, :30], regions[:, 30:33] = 2, 3  # 2 the background on the left, 3 the outline
 
-    def pets(self, split, **kwargs):
+    def pets(self, split, decoders, **kwargs):
         def examples():
             for i in range(4):
                 yield {
@@ -324,9 +324,10 @@ def test_oxford_iiit_pet_has_its_own_masks(tmp_path):
                     "species": 0,
                 }
 
-        return tf.data.Dataset.from_generator(
+        decoded = tf.data.Dataset.from_generator(
             examples, output_types=self.info.features.dtype, output_shapes=self.info.features.shape
         )
+        return decoded.map(lambda example: example | {key: tf.io.encode_png(example[key]) for key in decoders})
 
     with tfds.testing.mock_data(as_dataset_fn=pets, data_dir=str(tmp_path)):
         assert sources.split_sizes("oxford_iiit_pet", download=False) == {"train": 36, "validation": 4, "test": 4}
@@ -413,7 +414,7 @@ def test_a_name_server_that_never_answers_is_given_up(monkeypatch):
     waiting = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: waiting.wait(20))
     start = time.perf_counter()
-    assert not sources._network_answers(seconds=0.3)
+    assert not prepared._network_answers(seconds=0.3)
     assert time.perf_counter() - start < 2
     waiting.set()
 
@@ -422,17 +423,17 @@ def test_any_answer_is_a_network(monkeypatch):
     for handler in (Answer, Refusal):
         with server(handler) as address:
             monkeypatch.setattr(network, "PROBE", address)
-            assert sources._network_answers()
+            assert prepared._network_answers()
 
 
 def test_a_proxy_is_honoured(monkeypatch):
     monkeypatch.setattr(network, "PROBE", "http://nowhere.invalid")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert not sources._network_answers(seconds=2)
+    assert not prepared._network_answers(seconds=2)
     with server(Answer) as address:
         monkeypatch.setenv("http_proxy", address)
-        assert sources._network_answers()
+        assert prepared._network_answers()
 
 
 @pytest.mark.parametrize("name", ["mnist", "oxford_iiit_pet", "huggingface:mnist", "no_such_set"])

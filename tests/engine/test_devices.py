@@ -156,12 +156,21 @@ def test_what_is_kept_on_a_model_is_not_saved_with_it(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shape, size", [((28, 28, 1), 2048), ((32, 32, 3), 2048), ((224, 224, 3), 55), ((4000, 4000, 3), 32)], ids=str
+    ("shape", "size", "on_a_cpu"),
+    [
+        ((28, 28, 1), 2048, 128),
+        ((32, 32, 3), 2048, 128),
+        ((64, 64, 3), 682, 128),
+        ((128, 128, 3), 170, 42),
+        ((224, 224, 3), 55, 32),
+        ((4000, 4000, 3), 32, 32),
+    ],
+    ids=str,
 )
-def test_a_gpu_gets_larger_batches_of_small_images(shape, size, monkeypatch):
+def test_a_gpu_gets_larger_batches_and_large_images_smaller_ones(shape, size, on_a_cpu, monkeypatch):
     one = np.zeros((1, *shape), np.float32), np.zeros(1, np.int64)
     for data in (one, tf.data.Dataset.from_tensor_slices(one), tf.data.Dataset.from_tensor_slices(one).batch(1)):
-        assert devices.batch_size_for(data) == 128
+        assert devices.batch_size_for(data) == on_a_cpu
         with monkeypatch.context() as patch:
             patch.setattr(devices, "on_gpu", lambda: True)
             assert devices.batch_size_for(data) == size

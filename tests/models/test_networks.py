@@ -105,3 +105,11 @@ def test_residual_cnn_is_pre_activated_and_as_wide_and_deep_as_told():
 def test_residual_cnn_refuses(bad, message):
     with pytest.raises(ValueError, match=message):
         la.residual_cnn((16, 16, 3), 5, **bad)
+
+
+def test_the_residual_network_has_no_convolution_of_size_1_that_strides():
+    """TensorFlow's oneDNN kernel for its weights' gradient corrupts memory: see the comment in `residual_cnn`."""
+    layers = la.residual_cnn((64, 64, 3), 10, width=8, depth=2).layers
+    convolutions = [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+    assert {layer.strides for layer in convolutions if layer.kernel_size == (1, 1)} == {(1, 1)}
+    assert {layer.strides for layer in convolutions} == {(1, 1), (2, 2)}

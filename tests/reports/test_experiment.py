@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 import locadv_tf as la
-from locadv_tf.data import sources
+from locadv_tf.data import memory, sources
 from locadv_tf.reports import experiment as module
-from locadv_tf.reports import headline, notebooks, schema
+from locadv_tf.reports import headline, notebooks, schema, trained
 from locadv_tf.reports.stage import Stage
 from locadv_tf.verdicts import checklist
 
@@ -33,6 +34,7 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"trainings": ["LTA"]}, "trainings='LTA' is unknown; expected one of 'natural', .*'random mask'"),
         ({"trainings": []}, "trainings=None is unknown"),
         ({"headline_budget": "slow"}, "headline_budget='slow' is unknown; expected one of 'standard', 'fast'"),
+        ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'colour_cnn', 'resid"),
         ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
     ],
 )
@@ -89,6 +91,27 @@ def test_the_headline_and_its_checks_have_the_same_images_and_the_same_attack(ru
         assert beside["natural_accuracy"] == first["natural_accuracy"] and "loss" not in beside
 
 
+def test_splits_that_do_not_fit_are_streamed(monkeypatch):
+    """All parts work on them; only some test images are kept to be shown."""
+    monkeypatch.setattr(memory, "machine", lambda: 4 * 9 * 28 * 28 * 2)  # nine digits fit
+    monkeypatch.setattr(module, "SHOWN", 4)
+    monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))
+    found = la.experiment(TINY | {"trainings": ["random mask"], "test_limit": 15}, progress=False)
+    assert found.streamed == ["train", "validation", "test"] and found.sizes["test"] == 15
+    assert [len(part) for part in found.test] == [4, 4, 4] and len(found.other_masks) == 4
+    assert {row["n"] for row in found.results["rows"]} == {15}
+    assert {row["n"] for row in found.results["headline"]} == {6}
+    whole = la.load_data("digits", "test", limit=15, seed=3)
+    monkeypatch.undo()
+    images, labels, masks = la.to_arrays(whole)
+    for kept, expected in zip(found.test, (images, labels, masks), strict=True):
+        np.testing.assert_array_equal(kept, expected[:4])
+    chosen = sources.stratified(labels, 6, seed=3)
+    attacked = la.measure(found.models["random mask"], (images, labels, masks), found.attack, seed=3)
+    beside = found.results["headline"][1]
+    assert beside["accuracy"] == attacked.correct[chosen].mean()
+
+
 def test_one_model_stands_for_all_trainings(run):
     """What was compiled for one training answers for the next with its weights."""
     stage = Stage(run.models, False)
@@ -139,3 +162,52 @@ def test_what_the_pictures_need_belongs_to_the_rows(run):
     again = la.summarize(la.measure(run.models["LAT"], run.test, run.attack, seed=3))
     assert again.items() <= row.items()
     assert row["accuracy"] == np.mean(run.measurements["LAT"]["background"].correct)
+
+
+class Unequal(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Colour images of two sizes with drawn masks; three of the first class for one of the second."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    name = "unequal"
+
+    def _info(self):
+        held = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(num_classes=2),
+            "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(held))
+
+    def _split_generators(self, dl_manager):
+        return {split: self._generate_examples() for split in ("train", "test")}
+
+    def _generate_examples(self):
+        for i in range(16):
+            shape = (20, 24 + i % 2)
+            mask = np.zeros((*shape, 1), np.uint8)
+            mask[5:15, 5:15] = 1
+            image = np.random.default_rng(i).integers(0, 256, (*shape, 3), np.uint8)
+            yield i, {"image": image, "label": int(i % 4 == 0), "segmentation_mask": mask}
+
+
+def test_photographs_are_resized_trained_as_today_and_judged_by_class(tmp_path, monkeypatch):
+    """Drawn masks, classes of unequal size; residual_cnn, the modern way, a single step."""
+    Unequal(data_dir=tmp_path).download_and_prepare()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))
+    calls = []
+    train = trained.train_classifier
+    monkeypatch.setattr(trained, "train_classifier", lambda *a, **k: calls.append(k) or train(*a, **k))
+    asked = TINY | {"dataset": "unequal", "image_size": 16, "classifier": "residual_cnn", "width": 4}
+    asked |= {"modern": True, "batch_size": 4, "early_stopping": 1, "other_mask": "center", "trainings": ["LAT"]}
+    run = la.experiment(asked | {"test_limit": None}, progress=False)
+    (given,) = calls
+    assert given["attack"] == la.single_step(run.results["eps"]) and run.results["eps"] == 4 / 255
+    assert given["augment"] is la.flip_and_shift and given["class_weight"] == "balanced"
+    assert (given["optimizer"], given["batch_size"], given["early_stopping"]) == ("adamw", 4, 1)
+    assert run.test[0].shape[1:] == (16, 16, 3) and run.models["LAT"].name == "residual_cnn"
+    rows = run.results["rows"]
+    assert all(0 <= row["accuracy_balanced"] <= 1 for row in rows)
+    right = run.measurements["LAT"]["background"].natural_correct
+    expected = np.mean([right[run.test[1] == label].mean() for label in np.unique(run.test[1])])
+    assert rows[0]["accuracy_balanced"] == pytest.approx(expected)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
-from locadv_tf.data import batches
+from locadv_tf.data import batches, memory
 from locadv_tf.training import pipeline
 
 N, SIDE = 30, 16
@@ -128,10 +128,12 @@ def test_images_without_masks_are_augmented():
     assert read(batched)[0].shape == image.shape and batched.unbatch().element_spec == data.element_spec
 
 
-def test_what_does_not_fit_is_streamed(monkeypatch):
+@pytest.mark.parametrize("finer", [False, True])
+def test_what_does_not_fit_is_streamed(monkeypatch, finer):
     image, mask, label = arrays()
+    image[::2] *= np.float32(0.999 if finer else 1)  # no grey levels any more
     data = dataset(image, mask, label)
-    monkeypatch.setattr(pipeline, "memory", lambda: 4 * N * SIDE * SIDE * 4)  # masks and colours fit, labels do not
+    monkeypatch.setattr(memory, "machine", lambda: 4 * N * SIDE * SIDE * 4)  # masks and colours fit, labels do not
     monkeypatch.setattr(pipeline, "_read", lambda *_: pytest.fail("it was read into memory"))
     monkeypatch.setattr(pipeline, "READ", 8)
     monkeypatch.setattr(pipeline, "STREAMED", 1)
@@ -156,7 +158,7 @@ def endless():
 def test_an_endless_generator_is_not_read_for_ever(monkeypatch):
     signature = ({name: tf.TensorSpec((SIDE, SIDE, 1)) for name in ("image", "mask")}, tf.TensorSpec((), tf.int64))
     data = tf.data.Dataset.from_generator(endless, output_signature=signature)
-    monkeypatch.setattr(pipeline, "memory", lambda: 2**22)
+    monkeypatch.setattr(memory, "machine", lambda: 2**22)
     model = la.small_cnn((SIDE, SIDE, 1), 3)
     with pytest.raises(ValueError, match=r"train is of unknown length, and its first \d+ images take more than"):
         la.train_classifier(model, data, attack=la.FGSM(eps=0.1))

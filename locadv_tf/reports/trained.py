@@ -1,0 +1,61 @@
+"""The classifiers that a report compares: one architecture, one table of trainings, one seed."""
+
+import time
+from typing import NamedTuple
+
+from locadv_tf.attacks.pgd import PGD
+from locadv_tf.engine.progress import progress_bar
+from locadv_tf.models import colour_cnn, residual_cnn, small_cnn
+from locadv_tf.training.localized import passes_per_image
+from locadv_tf.training.overfitting import OverfittingWatch
+from locadv_tf.training.pipeline import flip_and_shift
+from locadv_tf.training.recipes import recipe, single_step, train_classifier
+
+CLASSIFIERS = {"small_cnn": small_cnn, "colour_cnn": colour_cnn, "residual_cnn": residual_cnn}
+# What a classifier of photographs is trained with today; without it the images as they are, and Adam at one rate.
+MODERN = {"optimizer": "adamw", "augment": flip_and_shift, "class_weight": "balanced"}
+
+
+class Trained(NamedTuple):
+    """What the trainings leave, by name: classifiers, histories, sentences of the `OverfittingWatch`; costs as rows."""
+
+    models: dict
+    histories: dict
+    overfitting: dict
+    costs: list
+
+
+def train_all(asked, data, eps, progress):
+    """Trains the classifiers of a report, one after another.
+
+    Args:
+        asked: the experiment's parameters.
+        data: has the unbatched `train` and `validation`, and the classes' `names`.
+        eps: the budget of the trainings' attacks, in pixel units of [0, 1].
+        progress: show a progress bar.
+
+    Returns:
+        A `Trained`.
+    """
+    steps = asked["train_steps"]
+    attack = single_step(eps) if steps == 1 else PGD(eps=eps, steps=steps, keep="last")
+    settings = {"attack": attack, "validation": data.validation, "seed": asked["seed"]}
+    settings |= {"share": asked["share"], "epochs": asked["epochs"]}
+    always = {name: asked[name] for name in ("batch_size", "early_stopping")} | (MODERN if asked["modern"] else {})
+    shape = tuple(data.train.element_spec[0]["image"].shape)
+    build = CLASSIFIERS[asked["classifier"] or ("colour_cnn" if shape[-1] == 3 else "small_cnn")]
+    size = {"width": asked["width"]} if build is residual_cnn else {}
+    models, histories, costs, watches = {}, {}, [], {}
+    for name in progress_bar("trainings", asked["trainings"], unit="training", shown=progress):
+        how = recipe(name, data.train, **settings)
+        models[name] = build(input_shape=shape, num_classes=len(data.names), seed=asked["seed"], **size)
+        callbacks = []
+        if how["share"] * how["attack"].steps:  # only an attack that follows gradients can be overfitted to
+            watches[name] = OverfittingWatch(how["validation"], restore=False, seed=asked["seed"])
+            callbacks = [watches[name]]
+        started = time.monotonic()
+        histories[name] = train_classifier(models[name], **how, **always, callbacks=callbacks)
+        passes = how["epochs"] * passes_per_image(how["attack"], how["share"])
+        seconds = time.monotonic() - started
+        costs.append({"model": name, "epochs": how["epochs"], "passes": passes, "seconds": seconds})
+    return Trained(models, histories, {name: watch.verdict for name, watch in watches.items()}, costs)
