@@ -29,7 +29,6 @@ from locadv_tf.units import default_eps
 
 DEFAULTS = {  # what each is stands beside it in the parameters cell of notebooks/06_report.ipynb
     "dataset": "digits",
-    "memory": None,
     "seed": 0,
     "eps": None,
     "eps_multiples": [0.25, 0.5, 1.0, 1.5],
@@ -46,6 +45,7 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "trainings": list(TRAININGS),
     "reliance_limit": 200,
     "share": 0.5,
+    "memory": None,
 }
 CURVES = 500  # validation images that the training curves are of, at most
 SHOWN = 1000  # test images that are kept to be shown, where the split does not fit in memory
