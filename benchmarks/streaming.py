@@ -31,14 +31,12 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"TFDS_DATA_DIR": folder, "LOCADV_CACHE_DIR": folder}
         alone(draw, folder, asked.images, asked.side)
-        rows = []
+        rows, path = [], asked.out / "STREAMING.md"
         for use in USES:
             rows.append([alone(peak, use, n) for n in (asked.few, asked.images)])
-            print(f"{use}: {rows[-1]}", file=sys.stderr, flush=True)
-    text = HEAD.format(**vars(asked)) + table(rows, asked) + "\n"
+            text = HEAD.format(**vars(asked)) + table(rows, asked) + "\n"
+            path.write_text(text, encoding="utf-8")  # what is done stays if the next use is stopped
     print(text)
-    path = asked.out / "STREAMING.md"
-    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -55,7 +53,7 @@ def table(rows, asked):
     """Markdown: for each use the peaks in MB and the seconds, and whether the bar is met."""
     lines = [f"| use | {asked.few:,} images | {asked.images:,} images | more | at most {BAR} MB more |"]
     lines.append("|---|---|---|---|---|")
-    for use, (few, many) in zip(USES, rows, strict=True):
+    for use, (few, many) in zip(USES, rows, strict=False):  # as far as they are done
         more = many[0] - few[0]
         cells = [f"{megabytes:.0f} MB, {seconds:.0f} s" for megabytes, seconds in (few, many)]
         lines.append(f"| {use} | {' | '.join(cells)} | {more:.0f} MB | {'met' if more <= BAR else 'missed'} |")

@@ -14,6 +14,7 @@ from locadv_tf.data import drawn, masks
 from locadv_tf.data.cache import CACHED, cache_file, cached
 from locadv_tf.data.composite import composite
 from locadv_tf.data.memory import limit as memory_limit
+from locadv_tf.data.memory import limited
 from locadv_tf.data.prepared import EMBEDDED, builder_of, features
 from locadv_tf.data.sources import no_image_size, open_split, parse_split, read_images, read_opened
 from locadv_tf.data.streamed import stream
@@ -120,7 +121,8 @@ def load_data(
         exact = None if share is None else drawn.to_masks(share)
     default = _default(exact, x)
     background = background_masks(name, mask or default, x, y, exact, default, seed, mask_options or {}, positions)
-    return tf.data.Dataset.from_tensor_slices((x, background, y)).map(_to_float, **_IN_ORDER)
+    data = tf.data.Dataset.from_tensor_slices((x, background, y)).map(_to_float, **_IN_ORDER)
+    return limited(data, most) if most > memory_limit() else data  # more was asked for than any set may take
 
 
 _IN_ORDER = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}

@@ -8,7 +8,7 @@ import tensorflow as tf
 from locadv_tf.data import memory
 from locadv_tf.data.sources import check_labels, chosen_examples, damage_told
 
-AT_ONCE = 2**23  # bytes of images whose masks are computed together; a file of slow masks is about so many images
+AT_ONCE = 2**22  # bytes of images whose masks are computed together; a file of slow masks is about so many images
 
 
 def stream(opened, masks, *, most):

@@ -49,6 +49,7 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "trainings": list(TRAININGS),
     "reliance_limit": 200,
     "share": 0.5,
+    "memory": None,
 }
 CURVES = 500  # validation images that the training curves are of, at most
 SHOWN = 1000  # test images that are kept to be shown, where the split does not fit in memory

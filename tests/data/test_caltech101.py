@@ -15,7 +15,8 @@ import tensorflow_datasets as tfds
 
 import locadv
 import locadv_tf as la
-from locadv_tf.data import caltech101, sources
+from locadv_tf.data import caltech101
+from locadv_tf.data.prepared import builder_of
 
 COUNTS = {"anchor": 8, "airplanes": 10, "Leopards": 6}  # "airplanes" is called Airplanes_Side_2 among the annotations
 HEIGHT, WIDTH = 40, 60
@@ -92,7 +93,7 @@ def prepared(toy, tmp_path_factory):
 def test_the_set_is_as_the_prepared_one(prepared, monkeypatch):
     folder, made = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
-    builder = sources.builder_of("toy_outlines")
+    builder = builder_of("toy_outlines")
     held = {key: (type(feature).__name__, feature.shape) for key, feature in builder.info.features.items()}
     assert held == {
         "file_name": ("Text", ()),
@@ -110,7 +111,7 @@ def test_the_set_is_as_the_prepared_one(prepared, monkeypatch):
 def test_images_masks_and_splits(prepared, monkeypatch):
     folder, _ = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
-    builder, where = sources.builder_of("toy_outlines"), {}
+    builder, where = builder_of("toy_outlines"), {}
     for split in ("train", "test"):
         for example in tfds.as_numpy(builder.as_dataset(split=split)):
             name = example["file_name"].decode()

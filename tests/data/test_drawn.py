@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import locadv_tf as la
-from locadv_tf.data import drawn, sources
+from locadv_tf.data import drawn
+from locadv_tf.data.prepared import builder_of
 
 SIZE = 24
 
@@ -195,7 +196,7 @@ def test_photographs_with_outlines(tfds_dir, monkeypatch):
     assert corners.mean() > 0.9  # the mask is 1 on the background; the stored one is 1 on the object
     (row,) = la.masks.quality({"center": la.masks.center(images)}, exact=masks)
     assert row["iou_exact"] > 0.3  # the objects are in the middle
-    builder = sources.builder_of("caltech10_outlines")
+    builder = builder_of("caltech10_outlines")
     example = next(iter(builder.as_dataset(split="test[:1]")))
     share, _ = drawn.background_share(example["segmentation_mask"], (64, 64))
     assert (

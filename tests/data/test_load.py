@@ -438,7 +438,7 @@ def test_a_proxy_is_honoured(monkeypatch):
 
 @pytest.mark.parametrize("name", ["mnist", "oxford_iiit_pet", "huggingface:mnist", "no_such_set"])
 def test_without_download_the_network_is_left_alone(empty_dir, monkeypatch, name):
-    monkeypatch.setattr(sources, "_network_answers", lambda: pytest.fail("the network was probed"))
+    monkeypatch.setattr(prepared, "_network_answers", lambda: pytest.fail("the network was probed"))
     for call in ("getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, call, lambda *args, **kwargs: pytest.fail("the network was asked"))
     monkeypatch.setattr(socket.socket, "connect", lambda *args: pytest.fail("the network was asked"))
@@ -448,9 +448,9 @@ def test_without_download_the_network_is_left_alone(empty_dir, monkeypatch, name
 
 def test_a_download_that_works(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(sources, "_network_answers", lambda: True)
+    monkeypatch.setattr(prepared, "_network_answers", lambda: True)
     assert len(la.load_data("toy_full", "test")) == 5
-    monkeypatch.setattr(sources, "_network_answers", lambda: pytest.fail("the data is there"))
+    monkeypatch.setattr(prepared, "_network_answers", lambda: pytest.fail("the data is there"))
     assert len(la.load_data("toy_full", "test")) == 5
 
 
@@ -459,7 +459,7 @@ def test_a_download_that_fails(tmp_path, monkeypatch):
         raise ConnectionError("the host went away\nand here comes a page of text")
 
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(sources, "_network_answers", lambda: True)
+    monkeypatch.setattr(prepared, "_network_answers", lambda: True)
     monkeypatch.setattr(ToyFull, "_split_generators", fail)
     with pytest.raises(
         ValueError, match=r"'toy_full' .*\(ConnectionError: .*the host went away\).*TFDS_DATA_DIR"

@@ -116,7 +116,7 @@ def test_options_of_masks_reach_the_stream(toys):
         assert same(kept, stream)
 
 
-def test_what_is_streamed_is_a_matter_of_size(toys):
+def test_what_is_streamed_is_a_matter_of_size(toys, monkeypatch):
     size = TRAIN * 12 * 10 * (3 + 1)
     for gb, fits in ((size / 2**30, True), ((size - 1) / 2**30, False), (1, True), (None, True)):
         assert memory.fits(la.load_data("toy_stream", memory=gb)) == fits
@@ -124,6 +124,8 @@ def test_what_is_streamed_is_a_matter_of_size(toys):
     assert not memory.fits(stream.map(lambda x, y: (x, y))) and not memory.fits(stream.batch(4))
     assert memory.fits(stream.take(TRAIN - 1)) and memory.fits(la.load_data("toy_stream", limit=9, memory=size / 2**31))
     assert same(la.to_arrays(stream.take(9)), [part[:9] for part in read(stream)])
+    monkeypatch.setattr(memory, "machine", lambda: 4 * (size - 1))
+    assert not memory.fits(la.load_data("toy_stream")) and memory.fits(la.load_data("toy_stream", memory=1))
 
 
 # Who reads it

@@ -91,6 +91,7 @@ def test_the_headline_and_its_checks_have_the_same_images_and_the_same_attack(ru
         assert beside["natural_accuracy"] == first["natural_accuracy"] and "loss" not in beside
 
 
+@pytest.mark.slow
 def test_splits_that_do_not_fit_are_streamed(monkeypatch):
     """All parts work on them; only some test images are kept to be shown."""
     monkeypatch.setattr(memory, "machine", lambda: 4 * 9 * 28 * 28 * 2)  # nine digits fit
