@@ -33,7 +33,6 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "other_mask": "center",
     "correlation": None,
     "image_size": None,
-    "memory": None,
     "train_limit": None,
     "test_limit": 400,
     "classifier": None,
