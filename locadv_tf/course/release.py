@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from locadv_tf import validation
-from locadv_tf.course import grader, submissions
+from locadv_tf.course import codes, grader, own_copy, sandbox, submissions, tampering
 from locadv_tf.reports import notebooks
 
 KIT = notebooks.NOTEBOOKS / "assignments"
@@ -98,36 +98,40 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
     course, folder = Path(course), Path(folder)
     found, left_out = submissions.find(course, folder)
     tests = {name: grader.tests(course, name) for name in {name for _, name in found}}
-    kept, rule, known = grader.settings(course), grader.late_rule(course), grader.known(course)
-    if not grader.isolated():
+    rule, known = grader.late_rule(course), grader.known(course)
+    codes.secret(course, make=True)
+    if sandbox.kind():
+        log(f"Each submission runs by itself, without a network, in a sandbox ({sandbox.kind()}).")
+    elif not grader.isolated():
         log(grader.NOT_ISOLATED)
-    problems, times = {}, {}
-    for (student, name), path in found.items():
-        time, odd_time = submissions.timestamp(path)
+    problems, times, digests = {}, {}, {}
+    for (student, name), path in found.items():  # all before any runs: none can change what another handed in
+        time, problems[student, name] = submissions.timestamp(path)
         times[student, name] = None if time is None else time.decode()
-        stamp, problem = course / ".graded" / student / name, None
-        digest = None  # of what was graded now
         try:
-            new = submissions.hand_in(course, student, name, submissions.of_its_own(path, folder), time, tests[name])
-            done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
-            if force or not done or not stamp.exists() or stamp.read_text() != new:
-                stamp.unlink(missing_ok=True)  # if the run is killed, this counts as not graded
-                _autograde(course, student, name, seconds=seconds, memory=memory)
-                digest = new
+            path = submissions.of_its_own(path, folder)
+            digests[student, name] = submissions.hand_in(course, student, name, path, time, tests[name])
         except (OSError, ValueError) as failure:
-            problem = str(failure)
-        finally:
-            changed = grader.restore(course, kept)
-        if changed:
-            what = f"{', '.join(changed)} changed while it ran and was restored; look at what the submission does"
-            problem = f"{problem}; {what}" if problem else what
-        if problem:
+            problems[student, name] = str(failure)
+    kept = None
+    for student, name in found:
+        stamp, new, problem = course / ".graded" / student / name, digests.get((student, name)), None
+        done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
+        todo = new and (force or not done or not stamp.exists() or stamp.read_text() != new)
+        if todo:
+            stamp.unlink(missing_ok=True)  # if the run is killed, this counts as not graded
+            kept = tampering.look(course, kept)
+            limits = {"seconds": seconds, "memory": memory}
+            try:
+                own_copy.autograde(course, folder, student, name, kept=kept, assignments=KIT, **limits)
+                stamp.parent.mkdir(parents=True, exist_ok=True)
+                stamp.write_text(new)
+            except (OSError, ValueError) as failure:
+                problem = str(failure)
+        if problem or not new:
             _void(course, student, name, log)
-        elif digest:
-            stamp.parent.mkdir(parents=True, exist_ok=True)
-            stamp.write_text(digest)
-        problems[student, name] = problem or odd_time
-        log(f"{student}, {name}: {problem or odd_time or ('graded' if digest else 'unchanged')}")
+        problems[student, name] = problem or problems[student, name]
+        log(f"{student}, {name}: {problems[student, name] or ('graded' if todo else 'unchanged')}")
     _set_times(course, times)
     grader.set_penalties(course, rule)
     for name in sorted(tests):
@@ -219,17 +223,6 @@ def _known(names):
     for name in names:
         validation.choice(name, assignments(), name="assignment")
     return list(names) or assignments()
-
-
-def _autograde(course, student, name, *, seconds, memory):
-    """Runs and marks one submission.
-
-    Raises:
-        TimeoutError, ValueError: if it fails.
-    """
-    grader.run(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
-    if not (course / "autograded" / student / name / f"{name}.ipynb").exists():
-        raise ValueError(f"not graded; {course / 'nbgrader.log'} says why")
 
 
 def _void(course, student, name, log):
