@@ -231,8 +231,13 @@ def _course(commands):
     command = _command(steps, "release", text, run="course release")
     _assignments(command)
     _folder(command)
-    command.add_argument("--year", type=int, help="what personal numbers follow from, beside the student's id")
     command.add_argument("--due", metavar="DATE", help="when it is due: '2027-01-31 18:00 UTC'")
+
+    text = "write a table of the students' codes, from which their own numbers follow"
+    command = _command(steps, "codes", text, run="course codes")
+    command.add_argument("students", help="a text file with one student's id a line: the names of their folders")
+    _folder(command)
+    command.add_argument("--to", default="codes.csv", help="the file (default: codes.csv)")
 
     text = "grade reference solutions and untouched releases: full marks, no marks, no solution left"
     _assignments(_command(steps, "check", text, run="course check"))

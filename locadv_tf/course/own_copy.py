@@ -109,9 +109,9 @@ def _empty_gradebook(course, name, to):
 
 def _read(path, scratch):
     """The executed notebook: a file of no great size that lies where it should."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise ValueError("not graded; nbgrader.log says why")
-    if path.resolve() != path or path.stat().st_size > LARGEST:
+    if path.resolve() != path or not path.is_file() or path.stat().st_size > LARGEST:
         raise ValueError(f"{path.relative_to(scratch)} is a link, or too large; expected the graded notebook.")
     try:
         return nbformat.read(path, as_version=4)

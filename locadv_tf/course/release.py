@@ -13,10 +13,11 @@ from pathlib import Path
 import nbformat
 
 from locadv_tf import validation
-from locadv_tf.course import codes, grader, own_copy, sandbox, submissions, tampering
+from locadv_tf.course import codes, grader, own_copy, sandbox, submissions, suspects, tampering
 from locadv_tf.reports import notebooks
 
 KIT = notebooks.NOTEBOOKS / "assignments"
+WITH_SUSPECTS = ("4_defence",)
 DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
 
 
@@ -30,15 +31,15 @@ def assignments():
     return sorted(path.stem for path in KIT.glob("source/*/*.ipynb"))
 
 
-def release(course, names=(), *, year=None, due=None):
+def release(course, names=(), *, due=None):
     """Builds the students' versions in `release/` of the course's folder.
 
-    The sources are copied from the kit once; after that you may edit them in the course's folder.
+    The sources are copied from the kit once; after that you may edit them in the course's folder. The course gets a
+    secret, from which the students' codes follow (`codes`), and the attacks that assignment 4 asks about.
 
     Args:
         course: the course's folder; made if it does not exist.
         names: assignments; none: all.
-        year: with the ids, it decides the students' personal numbers; None: no change.
         due: a date for nbgrader, such as `"2027-01-31 18:00 UTC"`; None: no change.
 
     Returns:
@@ -48,9 +49,8 @@ def release(course, names=(), *, year=None, due=None):
         ValueError: for an unknown assignment, in an install without the assignments, or if nbgrader fails.
     """
     course, names = Path(course), _known(names)
-    if year is not None:
-        validation.count(year, name="year")
     course.mkdir(parents=True, exist_ok=True)
+    codes.secret(course, make=True)
     if not (course / "nbgrader_config.py").exists():
         shutil.copy(KIT / "nbgrader_config.py", course)
     for name in names:
@@ -58,11 +58,8 @@ def release(course, names=(), *, year=None, due=None):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(KIT / "source" / name / f"{name}.ipynb", path)
-        if year is not None:
-            notebook = nbformat.read(path, as_version=4)
-            for cell in notebook.cells:
-                cell.source = re.sub(r"^year = \d+$", f"year = {year}", cell.source, flags=re.MULTILINE)
-            nbformat.write(notebook, path)
+        if name in WITH_SUSPECTS and not path.with_name(suspects.FILE).exists():
+            suspects.write(path.with_name(suspects.FILE), codes.secret(course))
         if due is not None:
             grader.run(course, "db", "assignment", "add", name, f"--duedate={due}")
         grader.run(course, "generate_assignment", name, "--force")

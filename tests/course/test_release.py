@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 import locadv
-from locadv_tf.course import between, codes, grader, own_copy, release, sandbox, submissions, tampering
+from locadv_tf.course import between, codes, grader, own_copy, release, sandbox, submissions, suspects, tampering
 
 NAME, OTHER = "1_background", "2_attack"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "instructors.md"
@@ -112,6 +112,7 @@ def gradebook(tmp_path_factory):
                 for cell, points, kind in (("auto", 85, "code"), ("own_words", 15, "markdown")):
                     book.add_grade_cell(cell, name, name, max_score=points, cell_type=kind)
                     book.add_source_cell(cell, name, name, source="tests", cell_type=kind)
+                book.add_solution_cell("own_words", name, name)
     return path
 
 
@@ -445,18 +446,22 @@ def test_an_install_without_the_assignments_says_so(nbgrader, tmp_path, monkeypa
     assert graded(nbgrader, tmp_path / "in")[0]["ada"]["marks"] == 40
 
 
-def test_release_keeps_what_was_edited(released):
-    release.release(released, [NAME], year=2031)
-    source = released / "source" / NAME / f"{NAME}.ipynb"
+def test_release_keeps_what_was_edited_and_the_secret(released):
+    release.release(released, [NAME])
+    source, secret = released / "source" / NAME / f"{NAME}.ipynb", codes.secret(released)
     notebook = nbformat.read(source, as_version=4)
-    assert sum("year = 2031" in cell.source.splitlines() for cell in notebook.cells) == 1
     notebook.cells[0].source = "# Edited"
     nbformat.write(notebook, source)
-    release.release(released, [NAME], year=2032)
-    edited = nbformat.read(source, as_version=4)
-    assert edited.cells[0].source == "# Edited"
-    assert sum("year = 2032" in cell.source.splitlines() for cell in edited.cells) == 1
-    assert "2026" in (release.KIT / "source" / NAME / f"{NAME}.ipynb").read_text()  # the kit's own is as it was
+    release.release(released, [NAME])
+    assert nbformat.read(source, as_version=4).cells[0].source == "# Edited" and codes.secret(released) == secret
+
+
+def test_only_assignment_4_gets_suspects_and_only_once(released, monkeypatch):
+    written = []
+    monkeypatch.setattr(suspects, "write", lambda path, secret: (written.append(path), path.touch()))
+    for _ in range(2):
+        release.release(released, [NAME, "4_defence"])
+    assert written == [released / "source" / "4_defence" / suspects.FILE]
 
 
 def test_leaks_are_lines_that_only_the_solution_has():
