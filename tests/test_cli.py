@@ -153,7 +153,7 @@ def test_lessons_are_copied_and_nothing_is_overwritten(capsys, tmp_path, monkeyp
         (["prepare", "caltech101", "--images", "here", "--annotations", "there"], "'there' is not there"),
         (["course", "release", "5_party"], "assignment='5_party' is unknown"),
         (["course", "check", "5_party"], "assignment='5_party' is unknown"),
-        (["course", "release", "--year", "0"], "year=0"),
+        (["course", "codes", "students.txt"], "'students.txt' is no file"),
         (["course", "grade", "submissions"], "course holds no released assignment"),
         (["course", "export", "--course", "nowhere"], "gradebook.db does not exist"),
         (["check", "nowhere.keras", "--limit", "2"], "'nowhere.keras' is no file"),

@@ -53,6 +53,8 @@ def write(course, students, to):
         ValueError: for no student, or without a secret.
     """
     if not isinstance(students, (list, tuple)):
+        if not Path(students).is_file():
+            raise ValueError(f"{str(students)!r} is no file; expected a text file with one student's id a line.")
         students = Path(students).read_text(encoding="utf-8").splitlines()
     students = list(dict.fromkeys(each.strip() for each in students if each.strip()))
     if not students:
