@@ -253,6 +253,10 @@ def _course(commands):
         help="address space for a submission; 0: no limit, as a GPU needs it (default: 16)",
     )  # fmt: skip
 
+    text = "make the copy of a clone that may be public: no solutions, no hidden tests, no history"
+    command = _command(steps, "publish", text, run="course publish")
+    command.add_argument("--to", required=True, metavar="FOLDER", help="a new folder")
+
     command = _command(steps, "export", "write everybody's marks to a CSV file", run="course export")
     _folder(command)
     command.add_argument("--to", default="grades.csv", help="the file (default: grades.csv)")

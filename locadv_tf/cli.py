@@ -15,7 +15,7 @@ import yaml
 
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
-from locadv_tf.course import codes, grader, release
+from locadv_tf.course import codes, grader, publish, release
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
@@ -270,6 +270,11 @@ def _course_codes(arguments):
     return 0
 
 
+def _course_publish(arguments):
+    print(_shown(publish.publish(arguments.to)))
+    return 0
+
+
 def _course_export(arguments):
     print(_shown(release.export(arguments.course, arguments.to)))
     return 0
@@ -301,6 +306,7 @@ COMMANDS = {
     "prepare caltech101": _prepare_caltech101,
     "playground": _playground,
     "course release": _course_release,
+    "course publish": _course_publish,
     "course codes": _course_codes,
     "course check": _course_check,
     "course grade": _course_grade,
