@@ -257,6 +257,15 @@ def _course(commands):
     command = _command(steps, "publish", text, run="course publish")
     command.add_argument("--to", required=True, metavar="FOLDER", help="a new folder")
 
+    text = "a competition: attacked images against classifiers, checked, run and ranked on one page"
+    command = _command(steps, "compete", text, run="course compete")
+    command.add_argument("folder", help="TEAM/*.npy (attacked images) and TEAM/*.keras (classifiers)")
+    command.add_argument("--dataset", default="digits", help="whose test images (default: digits)")
+    command.add_argument("--eps", type=_number, help="the budget per pixel (default: the data set's)")
+    command.add_argument("--limit", type=int, default=200, help="how many images (default: 200)")
+    command.add_argument("--seed", type=int, default=0, help="which images (default: 0)")
+    command.add_argument("--out", default="compete.html", help="the page (default: compete.html)")
+
     command = _command(steps, "export", "write everybody's marks to a CSV file", run="course export")
     _folder(command)
     command.add_argument("--to", default="grades.csv", help="the file (default: grades.csv)")

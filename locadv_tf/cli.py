@@ -15,7 +15,7 @@ import yaml
 
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
-from locadv_tf.course import codes, grader, publish, release
+from locadv_tf.course import codes, compete, grader, publish, release
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
@@ -275,6 +275,13 @@ def _course_publish(arguments):
     return 0
 
 
+def _course_compete(arguments):
+    options = {name: getattr(arguments, name) for name in ("dataset", "eps", "limit", "seed", "out")}
+    rows = compete.compete(arguments.folder, log=_to_stderr, **options)
+    print(_shown(arguments.out))
+    return 1 if any(row["problem"] for part in rows.values() for row in part) else 0
+
+
 def _course_export(arguments):
     print(_shown(release.export(arguments.course, arguments.to)))
     return 0
@@ -306,6 +313,7 @@ COMMANDS = {
     "prepare caltech101": _prepare_caltech101,
     "playground": _playground,
     "course release": _course_release,
+    "course compete": _course_compete,
     "course publish": _course_publish,
     "course codes": _course_codes,
     "course check": _course_check,
