@@ -88,7 +88,7 @@ WRONG = {
         ],
         "learned in inference mode, masks moved always, the same pair twice": [
             ("train_step", "axis=0), training=True)", "axis=0), training=False)", {"train_step_one_pass"}),
-            ("train_step", " if self.moves else mask", "", {"train_step_moves"}),
+            ("train_step", " if self.moves else mask", "", {"train_step_moves", "train_step_loss"}),
             (
                 "numbers",
                 'losses(trained["natural"]), losses(trained["LAT"])',
