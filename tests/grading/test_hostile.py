@@ -100,7 +100,7 @@ def test_an_endless_loop_costs_its_own_cells_only(hostile):
 def test_a_deleted_test_is_put_back_and_counts(hostile):
     assert lost(hostile, "b.deleted") == set()
     assert hostile.points("b.deleted")["own_words"] is None  # a person will see that the answer is gone
-    assert hostile.points("b.deleted")["project_mask"] == 10
+    assert hostile.points("b.deleted")["project_mask"] == 5
     page = nbformat.read(hostile.folder / "autograded" / "b.deleted" / "2_attack" / "2_attack.ipynb", as_version=4)
     assert "was missing from the submission" in hostile.cell("pgd_one", page).source
 

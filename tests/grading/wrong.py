@@ -51,8 +51,15 @@ WRONG = {
             ),
             ("numbers", "hardest_hit = int(after.argmax())", "", {"numbers_hardest"}),
         ],
-        "a mean over the batch, a start outside of the mask": [
+        "a mean over the batch, a start outside of the mask, projection and step as the lessons print them": [
             ("margin_gradient", "margin = tf.reduce_sum", "margin = tf.reduce_mean", {"margin_gradient_values"}),
+            (
+                "project",
+                "change * tf.minimum(1.0, tf.math.divide_no_nan(eps, length))",
+                "tf.clip_by_value(change, -eps, eps)",
+                {"project_seen", "project_short"},
+            ),
+            ("pgd", "tf.math.divide_no_nan(gradient, length)", "tf.sign(gradient)", {"pgd_one", "pgd_loop"}),
             (
                 "random_start",
                 "noise = tf.where(mask == 1, tf.random.stateless_normal(tf.shape(image), seed=(seed, 0)), 0.0)",
