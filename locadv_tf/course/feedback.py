@@ -101,8 +101,8 @@ def own_seed(student, code):
     """A number from 0 to 2**32 - 1: an assignment draws a student's images and budgets from it.
 
     It follows from the code that the instructor gave the student. The code follows from a secret of the course. While
-    `locadv course grade` runs, id and code are those of whoever handed the notebook in, whatever stands in it: numbers
-    copied from another student are wrong.
+    `locadv course grade` runs, id and code are those of the student who handed the notebook in, whatever stands in it:
+    numbers copied from another student are wrong.
 
     Args:
         student: the student's id, equal to the name of the submission's folder.
