@@ -152,8 +152,14 @@ def keep(course, student, name, notebook):
             "db_url": f"sqlite:///{grader.gradebook_file(course)}",
         }
     }
-    for step in (OverwriteCells, SaveAutoGrades):
-        notebook, _ = step().preprocess(notebook, resources)
+    ours = OverwriteCells()
+    before = {id(cell): cell.source for cell in notebook.cells}
+    notebook, _ = ours.preprocess(notebook, resources)
+    for cell in notebook.cells:  # a test that was put back says so: that line stays
+        note = ours.missing_cell_notification.format(cell_id=cell.metadata.get("nbgrader", {}).get("grade_id"))
+        if before.get(id(cell)) in (f"# {note}{cell.source}", f"{note}{cell.source}"):
+            cell.source = before[id(cell)]
+    notebook, _ = SaveAutoGrades().preprocess(notebook, resources)
     path = course / "autograded" / student / name / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
