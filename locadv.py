@@ -231,8 +231,13 @@ def _course(commands):
     command = _command(steps, "release", text, run="course release")
     _assignments(command)
     _folder(command)
-    command.add_argument("--year", type=int, help="what personal numbers follow from, beside the student's id")
     command.add_argument("--due", metavar="DATE", help="when it is due: '2027-01-31 18:00 UTC'")
+
+    text = "write a table of the students' codes, from which their own numbers follow"
+    command = _command(steps, "codes", text, run="course codes")
+    command.add_argument("students", help="a text file with one student's id a line: the names of their folders")
+    _folder(command)
+    command.add_argument("--to", default="codes.csv", help="the file (default: codes.csv)")
 
     text = "grade reference solutions and untouched releases: full marks, no marks, no solution left"
     _assignments(_command(steps, "check", text, run="course check"))
@@ -247,6 +252,19 @@ def _course(commands):
         "--memory", type=float, metavar="GB",
         help="address space for a submission; 0: no limit, as a GPU needs it (default: 16)",
     )  # fmt: skip
+
+    text = "make the copy of a clone that may be public: no solutions, no hidden tests, no history"
+    command = _command(steps, "publish", text, run="course publish")
+    command.add_argument("--to", required=True, metavar="FOLDER", help="a new folder")
+
+    text = "a competition: attacked images against classifiers, checked, run and ranked on one page"
+    command = _command(steps, "compete", text, run="course compete")
+    command.add_argument("folder", help="TEAM/*.npy (attacked images) and TEAM/*.keras (classifiers)")
+    command.add_argument("--dataset", default="digits", help="whose test images (default: digits)")
+    command.add_argument("--eps", type=_number, help="the budget per pixel (default: the data set's)")
+    command.add_argument("--limit", type=int, default=200, help="how many images (default: 200)")
+    command.add_argument("--seed", type=int, default=0, help="which images (default: 0)")
+    command.add_argument("--out", default="compete.html", help="the page (default: compete.html)")
 
     command = _command(steps, "export", "write everybody's marks to a CSV file", run="course export")
     _folder(command)

@@ -15,7 +15,7 @@ import yaml
 
 from locadv_tf import validation
 from locadv_tf.attacks.pgd import PGD
-from locadv_tf.course import grader, release
+from locadv_tf.course import codes, compete, grader, publish, release
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
@@ -161,7 +161,7 @@ def _colab(arguments):
 
 
 def _course_release(arguments):
-    for path in release.release(arguments.course, arguments.assignments, year=arguments.year, due=arguments.due):
+    for path in release.release(arguments.course, arguments.assignments, due=arguments.due):
         print(_shown(path))
     return 0
 
@@ -265,6 +265,23 @@ def _course_grade(arguments):
     return 1 if any(row["problem"] for row in rows) else 0
 
 
+def _course_codes(arguments):
+    print(_shown(codes.write(arguments.course, arguments.students, arguments.to)))
+    return 0
+
+
+def _course_publish(arguments):
+    print(_shown(publish.publish(arguments.to)))
+    return 0
+
+
+def _course_compete(arguments):
+    options = {name: getattr(arguments, name) for name in ("dataset", "eps", "limit", "seed", "out")}
+    rows = compete.compete(arguments.folder, log=_to_stderr, **options)
+    print(_shown(arguments.out))
+    return 1 if any(row["problem"] for part in rows.values() for row in part) else 0
+
+
 def _course_export(arguments):
     print(_shown(release.export(arguments.course, arguments.to)))
     return 0
@@ -296,6 +313,9 @@ COMMANDS = {
     "prepare caltech101": _prepare_caltech101,
     "playground": _playground,
     "course release": _course_release,
+    "course compete": _course_compete,
+    "course publish": _course_publish,
+    "course codes": _course_codes,
     "course check": _course_check,
     "course grade": _course_grade,
     "course export": _course_export,

@@ -1,6 +1,6 @@
-"""Attacks that are broken on purpose. In assignment 4 students find out what is wrong without reading the code.
+"""Attacks that are broken on purpose: in assignment 4 students say what is wrong with each.
 
-This file holds the answers to that assignment.
+They get what the attacks hand in, no code (suspects.py). `cases` and `answers` serve notebooks of earlier releases.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from locadv_tf.attacks.losses import respond_with_gradient
 
-__all__ = ["FAULTS", "answers", "cases"]
+__all__ = ["FAULTS", "answers", "attack", "cases"]
 
 FAULTS = ("budget", "mask", "range", "sign", "sound", "steps")
 _STEPS = 10
@@ -28,7 +28,7 @@ def cases(seed):
         >>> sorted(cases(0))
         ['A', 'B', 'C', 'D', 'E', 'F']
     """
-    return {letter: _attack(fault) for letter, fault in answers(seed).items()}
+    return {letter: attack(fault) for letter, fault in answers(seed).items()}
 
 
 def answers(seed):
@@ -36,8 +36,10 @@ def answers(seed):
     return dict(zip("ABCDEF", np.random.default_rng(seed).permutation(FAULTS).tolist(), strict=True))
 
 
-def _attack(fault):
-    def attack(model, image, label, mask, eps):
+def attack(fault):
+    """An attack on the background with one of the `FAULTS`, a function as in `cases`."""
+
+    def run(model, image, label, mask, eps):
         """PGD with ten steps; it may change the image where the mask is 1."""
         image, label, allowed = tf.convert_to_tensor(image), tf.cast(label, tf.int64), tf.cast(mask, tf.bool)
         x, size = image, 2.5 * eps / _STEPS
@@ -56,4 +58,4 @@ def _attack(fault):
                 x = tf.clip_by_value(x, 0.0, 1.0)
         return x
 
-    return attack
+    return run

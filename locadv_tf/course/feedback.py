@@ -7,10 +7,14 @@ contains no solutions.
 import hashlib
 import os
 import pathlib
+import sys
 
 import numpy as np
 
-__all__ = ["NotYet", "expect", "expect_equal", "personal_seed"]
+__all__ = ["NotYet", "expect", "expect_equal", "expect_own", "own_seed", "personal_seed"]
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look like another
+_KIT = str(pathlib.Path(__file__).resolve().parents[1])
 
 
 class NotYet(AssertionError):
@@ -93,8 +97,89 @@ def expect_equal(got, expected, what, *, look, atol=0.0):
     )
 
 
+def own_seed(student, code):
+    """A number from 0 to 2**32 - 1: an assignment draws a student's images and budgets from it.
+
+    It follows from the code that the instructor gave the student. The code follows from a secret of the course. While
+    `locadv course grade` runs, id and code are those of the student who handed the notebook in, whatever stands in it:
+    numbers copied from another student are wrong.
+
+    Args:
+        student: the student's id, equal to the name of the submission's folder.
+        code: the student's code, ten letters and digits.
+
+    Raises:
+        ValueError: for an empty id or code, or if the code is not this student's.
+
+    Example:
+        >>> code = with_check("ada", "k7fq29mt")
+        >>> 0 <= own_seed("ada", code) == own_seed("ada", code.upper()) < 2**32
+        True
+        >>> own_seed("grace", code)
+        Traceback (most recent call last):
+        ...
+        ValueError: code='k7fq29mt...' is not that of student 'grace'; expected both exactly as you got them.
+    """
+    student, code = _handed_in_by(student), str(code).strip().lower()
+    if os.environ.get("NBGRADER_EXECUTION") == "autograde":
+        code = os.environ.get("LOCADV_CODE", code)
+    if not code:
+        raise ValueError("code is empty; expected the code that your instructor gave you. Write it beside your id.")
+    if code != with_check(student, code[:-2]):
+        raise ValueError(
+            f"code={code[:8] + '...'!r} is not that of student {student!r}; expected both exactly as you got them."
+        )
+    return int.from_bytes(hashlib.sha256(code.encode()).digest()[:4])
+
+
+def letters(digest, count):
+    """The first letters and digits of bytes: of the 31 that no one mistakes for others."""
+    number = int.from_bytes(digest)
+    return "".join(_LETTERS[number // 31**i % 31] for i in range(count))
+
+
+def with_check(student, text):
+    """A code from its first part: two more letters say whether it belongs to this student, against typing errors."""
+    return text + letters(hashlib.sha256(f"{student}/{text}".encode()).digest(), 2)
+
+
+def expect_own(what, run, *, given=(), look="write this part yourself, with NumPy and TensorFlow"):
+    """Fails if a part calls the kit in place of doing the work itself; returns what `run()` returns.
+
+    Args:
+        what: which part, such as `"pgd"`.
+        run: a function without arguments that calls it.
+        given: names of the kit's functions that it may call.
+        look: as for `expect`.
+
+    Raises:
+        NotYet: if a function of the kit was called that is not `given`.
+
+    Example:
+        >>> expect_own("a sum", lambda: 2 + 2)
+        4
+    """
+    called = {}
+
+    def watch(frame, event, argument):
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(_KIT) and code.co_filename != __file__:
+            part = pathlib.Path(code.co_filename).relative_to(_KIT).parts[0]
+            if part not in ("models", "network.py", "startup.py") and code.co_name not in given:
+                called.setdefault(code.co_qualname, None)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        result = run()
+    finally:
+        sys.setprofile(before)
+    expect(not called, what, expected="your own code", got=f"a call of the kit's {', '.join(called)}", look=look)
+    return result
+
+
 def personal_seed(student, *, year):
-    """A number from 0 to 9,999 for one student in one year: the assignments draw their data from it.
+    """A number from 0 to 9,999 for one student in one year, for notebooks that were handed out before `own_seed`.
 
     While nbgrader autogrades, the student's id is the name of the submission's folder. The id inside the notebook does
     not count then: numbers copied from another student are wrong.
@@ -110,6 +195,12 @@ def personal_seed(student, *, year):
         >>> personal_seed("ada", year=2026) == personal_seed("ada", year=2026) != personal_seed("ada", year=2027)
         True
     """
+    student = _handed_in_by(student)
+    return int(hashlib.sha256(f"{year}/{student}".encode()).hexdigest(), 16) % 10_000
+
+
+def _handed_in_by(student):
+    """The student: in grading the folder's name, else the id in the notebook."""
     student = str(student).strip()
     if os.environ.get("NBGRADER_EXECUTION") == "autograde":
         handed_in_by = pathlib.Path.cwd().parent.name  # nbgrader's autograded/STUDENT/ASSIGNMENT
@@ -118,7 +209,7 @@ def personal_seed(student, *, year):
         student = handed_in_by
     if not student:
         raise ValueError("student is empty; expected your id. In the cell above, write your id as you hand it in.")
-    return int(hashlib.sha256(f"{year}/{student}".encode()).hexdigest(), 16) % 10_000
+    return student
 
 
 def _listed(values):

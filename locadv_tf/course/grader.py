@@ -1,36 +1,47 @@
-"""nbgrader in a separate process, with limits of time and memory; its settings and its gradebook.
+"""nbgrader in a separate process, with limits of time, memory and output; its settings and its gradebook."""
 
-As a script, this file is the process in between: it starts nbgrader and ends all processes that a submission left.
-"""
-
-import contextlib
 import hashlib
 import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
+
+from locadv_tf.course import between, sandbox
 
 SECONDS = 1800  # for one submission: time for more than a dozen cells that each reach the limit of nbgrader_config.py
 MEMORY = 16  # GB of address space for one submission
+CAPPED = Path(__file__).with_name("capped_nbgrader.py")
+LOG = 2**18  # bytes that one command can add to the log
 NOT_ISOLATED = (
-    "Warning: student code runs now on this machine, with your rights. Run it in a container or as a separate user, "
-    "without a network: see docs/security.md. Then set LOCADV_ISOLATED=1 to hide this warning."
+    "Warning: student code runs now on this machine, with your rights, and can reach other students' work: neither "
+    "bubblewrap nor user namespaces work here. Run it in a container or as a separate user, without a network: see "
+    "docs/security.md. Then set LOCADV_ISOLATED=1 to hide this warning."
 )
-PATIENCE = 10  # seconds for nbgrader to stop its kernel
 
 
 def isolated():
-    """Whether student code seems to run where it can do no harm: in a container, or because the instructor says so."""
+    """Whether student code seems to run where it can do no harm: in a sandbox or a container, or you say that it is."""
     marks = ("/.dockerenv", "/run/.containerenv")
-    return os.environ.get("LOCADV_ISOLATED") == "1" or any(map(os.path.exists, marks))
+    return bool(
+        sandbox.kind() or os.environ.get("LOCADV_ISOLATED") == "1" or any(os.path.exists(mark) for mark in marks)
+    )
 
 
-def run(course, *arguments, seconds=None, memory=None):
-    """Runs a command of nbgrader in the course's folder; its output is added to `nbgrader.log` there.
+def run(course, *arguments, seconds=None, memory=None, seen=None, environment=None, log=None, ended=None):
+    """Runs a command of nbgrader in a folder; its output is added to a log.
+
+    Args:
+        course: the folder, a course's or a copy for one submission.
+        arguments: the command.
+        seconds, memory: limits; the memory in GB.
+        seen: for student code: what the command sees of the file system (`sandbox.places`), in a sandbox if this
+            system has one.
+        environment: the command's environment; None: this process's.
+        log: the log; None: `nbgrader.log` in the folder.
+        ended: called when the command and all its processes have ended, however they did, before the log is written.
 
     Raises:
         ValueError: if nbgrader is not installed or exits with an error.
@@ -40,53 +51,47 @@ def run(course, *arguments, seconds=None, memory=None):
         raise ValueError(
             "nbgrader is not installed; expected the extra coursework. Run pip install 'locadv_tf[coursework]'."
         )
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # nbgrader calls alembic
-    log = Path(course) / "nbgrader.log"
+    environment = dict(os.environ if environment is None else environment)
+    beside = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])  # nbgrader calls alembic
+    environment |= {"PATH": beside, "TF_CPP_MIN_LOG_LEVEL": environment.get("TF_CPP_MIN_LOG_LEVEL", "2")}
+    log = Path(course) / "nbgrader.log" if log is None else Path(log)
     # -P: student code may leave a module in the course's folder; nbgrader must not import it.
-    command = [sys.executable, "-P", "-m", "nbgrader", *arguments]
-    with log.open("a", encoding="utf-8") as file:
-        print("$ nbgrader", *arguments, file=file, flush=True)
-        process = subprocess.Popen(
-            [sys.executable, "-I", __file__, str(int((memory or 0) * 2**30)), *command],
-            cwd=course,
-            env=os.environ | {"PATH": beside, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            status = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            _stop(process)
-            raise TimeoutError(f"stopped after {seconds:g} s") from None
-        except BaseException:  # Ctrl-C: stop the kernel, too
-            _stop(process)
-            raise
+    command = [sys.executable, "-P", str(CAPPED), *arguments]
+    if seen is not None:
+        command = sandbox.wrap(sandbox.kind(), command, seen)
+    process = subprocess.Popen(
+        [sys.executable, "-I", between.__file__, str(int((memory or 0) * 2**30)), *command],
+        cwd=course, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    output = bytearray(f"$ nbgrader {' '.join(arguments)}\n".encode())
+    reader = threading.Thread(target=_read, args=(process.stdout, output), daemon=True)
+    reader.start()
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        _stop(process)
+        raise TimeoutError(f"stopped after {seconds:g} s") from None
+    except BaseException:  # Ctrl-C: stop the kernel, too
+        _stop(process)
+        raise
+    finally:
+        reader.join(2 * between.PATIENCE)
+        if ended:
+            ended()
+        with log.open("ab") as file:
+            file.write(output)
     if status:
         raise ValueError(f"`nbgrader {' '.join(arguments)}` failed; {log} says why.")
 
 
-def settings(course):
-    """What student code must not change, nbgrader's settings and the sources: `{path: bytes or the link's target}`."""
-    paths = [*Path(course).glob("nbgrader_config.*"), *(Path(course) / "source").rglob("*")]
-    return {
-        path: path.readlink() if path.is_symlink() else path.read_bytes()
-        for path in paths
-        if path.is_symlink() or path.is_file()
-    }
-
-
-def restore(course, kept):
-    """Restores what `settings` returned in the course's folder; returns the names of the files that had changed."""
-    now = settings(course)
-    changed = sorted(path for path in kept.keys() | now.keys() if kept.get(path) != now.get(path))
-    for path in changed:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
-        if path in kept:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(kept[path]) if isinstance(kept[path], bytes) else path.symlink_to(kept[path])
-    return [str(path.relative_to(course)) for path in changed]
+def _read(pipe, output):
+    """Reads to the end, and keeps no more than `LOG` bytes."""
+    while part := pipe.read1(2**16):
+        if len(output) < LOG:
+            output += part[: LOG - len(output)]
+            if len(output) == LOG:
+                output += b"\n[More output was cut.]\n"
+    pipe.close()
 
 
 def gradebook_file(course):
@@ -192,53 +197,7 @@ def set_penalties(course, rule):
 def _stop(process):
     process.send_signal(signal.SIGTERM)  # nbgrader stops its kernel; the process in between stops the rest
     try:
-        process.wait(2 * PATIENCE)
+        process.wait(2 * between.PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _between(memory, command):
-    """Runs a command with a limit of bytes of address space (0: no limit); returns its exit status.
-
-    On Linux it then ends all processes that the command left behind, also those in other sessions: they become
-    children of this process when their parent ends.
-    """
-    if sys.platform == "linux":  # other systems do not enforce the limit and lack these options
-        import ctypes
-        import resource
-
-        set_option = ctypes.CDLL(None).prctl
-        set_option(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-        set_option(1, int(signal.SIGTERM), 0, 0, 0)  # PR_SET_PDEATHSIG: stop if `locadv` was killed
-        if memory:
-            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    process = subprocess.Popen(command)
-
-    def stop(*_):
-        process.terminate()
-        signal.alarm(PATIENCE)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    signal.signal(signal.SIGALRM, lambda *_: process.kill())
-    status = process.wait()
-    signal.alarm(0)
-    with contextlib.suppress(ChildProcessError):  # none is left
-        while True:
-            os.waitpid(-1, os.WNOHANG)
-            for pid in _children():
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
-    return status if status >= 0 else 128 - status
-
-
-def _children():
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            if int(path.read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                yield int(path.parent.name)
-
-
-if __name__ == "__main__":
-    sys.exit(_between(int(sys.argv[1]), sys.argv[2:]))

@@ -13,10 +13,11 @@ from pathlib import Path
 import nbformat
 
 from locadv_tf import validation
-from locadv_tf.course import grader, submissions
+from locadv_tf.course import codes, grader, own_copy, sandbox, submissions, suspects, tampering
 from locadv_tf.reports import notebooks
 
 KIT = notebooks.NOTEBOOKS / "assignments"
+WITH_SUSPECTS = ("4_defence",)
 DELIMITERS = r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)"
 
 
@@ -24,21 +25,21 @@ def assignments():
     """The names of the kit's assignments, in order.
 
     Example:
-        >>> assignments()
-        ['1_background', '2_attack', '3_training', '4_defence']
+        >>> set(assignments()) <= {"1_background", "2_attack", "3_training", "4_defence"}  # none in a public copy
+        True
     """
     return sorted(path.stem for path in KIT.glob("source/*/*.ipynb"))
 
 
-def release(course, names=(), *, year=None, due=None):
+def release(course, names=(), *, due=None):
     """Builds the students' versions in `release/` of the course's folder.
 
-    The sources are copied from the kit once; after that you may edit them in the course's folder.
+    The sources are copied from the kit once; after that you may edit them in the course's folder. The course gets a
+    secret, from which the students' codes follow (`codes`), and the attacks that assignment 4 asks about.
 
     Args:
         course: the course's folder; made if it does not exist.
         names: assignments; none: all.
-        year: with the ids, it decides the students' personal numbers; None: no change.
         due: a date for nbgrader, such as `"2027-01-31 18:00 UTC"`; None: no change.
 
     Returns:
@@ -48,9 +49,8 @@ def release(course, names=(), *, year=None, due=None):
         ValueError: for an unknown assignment, in an install without the assignments, or if nbgrader fails.
     """
     course, names = Path(course), _known(names)
-    if year is not None:
-        validation.count(year, name="year")
     course.mkdir(parents=True, exist_ok=True)
+    codes.secret(course, make=True)
     if not (course / "nbgrader_config.py").exists():
         shutil.copy(KIT / "nbgrader_config.py", course)
     for name in names:
@@ -58,11 +58,8 @@ def release(course, names=(), *, year=None, due=None):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(KIT / "source" / name / f"{name}.ipynb", path)
-        if year is not None:
-            notebook = nbformat.read(path, as_version=4)
-            for cell in notebook.cells:
-                cell.source = re.sub(r"^year = \d+$", f"year = {year}", cell.source, flags=re.MULTILINE)
-            nbformat.write(notebook, path)
+        if name in WITH_SUSPECTS and not path.with_name(suspects.FILE).exists():
+            suspects.write(path.with_name(suspects.FILE), codes.secret(course))
         if due is not None:
             grader.run(course, "db", "assignment", "add", name, f"--duedate={due}")
         grader.run(course, "generate_assignment", name, "--force")
@@ -98,36 +95,40 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
     course, folder = Path(course), Path(folder)
     found, left_out = submissions.find(course, folder)
     tests = {name: grader.tests(course, name) for name in {name for _, name in found}}
-    kept, rule, known = grader.settings(course), grader.late_rule(course), grader.known(course)
-    if not grader.isolated():
+    rule, known = grader.late_rule(course), grader.known(course)
+    codes.secret(course, make=True)
+    if sandbox.kind():
+        log(f"Each submission runs by itself, without a network, in a sandbox ({sandbox.kind()}).")
+    elif not grader.isolated():
         log(grader.NOT_ISOLATED)
-    problems, times = {}, {}
-    for (student, name), path in found.items():
-        time, odd_time = submissions.timestamp(path)
+    problems, times, digests = {}, {}, {}
+    for (student, name), path in found.items():  # all before any runs: none can change what another handed in
+        time, problems[student, name] = submissions.timestamp(path)
         times[student, name] = None if time is None else time.decode()
-        stamp, problem = course / ".graded" / student / name, None
-        digest = None  # of what was graded now
         try:
-            new = submissions.hand_in(course, student, name, submissions.of_its_own(path, folder), time, tests[name])
-            done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
-            if force or not done or not stamp.exists() or stamp.read_text() != new:
-                stamp.unlink(missing_ok=True)  # if the run is killed, this counts as not graded
-                _autograde(course, student, name, seconds=seconds, memory=memory)
-                digest = new
+            path = submissions.of_its_own(path, folder)
+            digests[student, name] = submissions.hand_in(course, student, name, path, time, tests[name])
         except (OSError, ValueError) as failure:
-            problem = str(failure)
-        finally:
-            changed = grader.restore(course, kept)
-        if changed:
-            what = f"{', '.join(changed)} changed while it ran and was restored; look at what the submission does"
-            problem = f"{problem}; {what}" if problem else what
-        if problem:
+            problems[student, name] = str(failure)
+    kept = None
+    for student, name in found:
+        stamp, new, problem = course / ".graded" / student / name, digests.get((student, name)), None
+        done = (student, name) in known and (course / "autograded" / student / name / f"{name}.ipynb").exists()
+        todo = new and (force or not done or not stamp.exists() or stamp.read_text() != new)
+        if todo:
+            stamp.unlink(missing_ok=True)  # if the run is killed, this counts as not graded
+            kept = tampering.look(course, kept)
+            limits = {"seconds": seconds, "memory": memory}
+            try:
+                own_copy.autograde(course, folder, student, name, kept=kept, assignments=KIT, **limits)
+                stamp.parent.mkdir(parents=True, exist_ok=True)
+                stamp.write_text(new)
+            except (OSError, ValueError) as failure:
+                problem = str(failure)
+        if problem or not new:
             _void(course, student, name, log)
-        elif digest:
-            stamp.parent.mkdir(parents=True, exist_ok=True)
-            stamp.write_text(digest)
-        problems[student, name] = problem or odd_time
-        log(f"{student}, {name}: {problem or odd_time or ('graded' if digest else 'unchanged')}")
+        problems[student, name] = problem or problems[student, name]
+        log(f"{student}, {name}: {problems[student, name] or ('graded' if todo else 'unchanged')}")
     _set_times(course, times)
     grader.set_penalties(course, rule)
     for name in sorted(tests):
@@ -202,6 +203,12 @@ def leaks(source, released):
     Returns:
         The lines, without those that also stand elsewhere in the source.
     """
+    left = {line.strip() for cell in released.cells for line in cell.source.splitlines()}
+    return sorted(secret_lines(source) & left)
+
+
+def secret_lines(source):
+    """The lines, a set, that stand only in the solutions and hidden tests of a source, a notebook."""
     secret, shown = set(), set()
     for cell in source.cells:
         hidden = False
@@ -209,8 +216,7 @@ def leaks(source, released):
             mark = re.search(DELIMITERS, line)
             hidden = mark.group(1) == "BEGIN" if mark else hidden
             (secret if hidden or mark else shown).add(line.strip())
-    left = {line.strip() for cell in released.cells for line in cell.source.splitlines()}
-    return sorted((secret - shown) & left)
+    return secret - shown
 
 
 def _known(names):
@@ -219,17 +225,6 @@ def _known(names):
     for name in names:
         validation.choice(name, assignments(), name="assignment")
     return list(names) or assignments()
-
-
-def _autograde(course, student, name, *, seconds, memory):
-    """Runs and marks one submission.
-
-    Raises:
-        TimeoutError, ValueError: if it fails.
-    """
-    grader.run(course, "autograde", name, f"--student={student}", "--force", seconds=seconds, memory=memory)
-    if not (course / "autograded" / student / name / f"{name}.ipynb").exists():
-        raise ValueError(f"not graded; {course / 'nbgrader.log'} says why")
 
 
 def _void(course, student, name, log):

@@ -68,9 +68,15 @@ def stamp(repository=None):
         The paths of the notebooks.
 
     Raises:
-        ValueError: for anything but the address of a repository on GitHub, from where alone Colab opens notebooks.
+        ValueError: for anything but the address of a repository on GitHub, from where alone Colab opens notebooks; in
+            a copy with the assignments' solutions, which must not become public.
     """
     if repository is not None:
+        if (notebooks.NOTEBOOKS / "assignments" / "source").is_dir():
+            raise ValueError(
+                f"{str(notebooks.NOTEBOOKS / 'assignments')!r} holds solutions; expected a copy that may be public. "
+                "Make one with locadv course publish --to FOLDER, and run locadv colab there."
+            )
         if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+(?<!\.git)", repository):
             raise ValueError(f"repository={repository!r}; expected https://github.com/OWNER/NAME, without .git.")
         text = re.sub(r"^repository-code: .*\n", "", CITATION.read_text(), flags=re.MULTILINE)

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 import locadv
-from locadv_tf.course import grader, release, submissions
+from locadv_tf.course import between, codes, grader, own_copy, release, sandbox, submissions, suspects, tampering
 
 NAME, OTHER = "1_background", "2_attack"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "instructors.md"
@@ -27,10 +27,14 @@ class Nbgrader:
         self.folder, self.graded, self.commands = folder, [], []
         self.interrupted, self.feedback_fails = False, ()
 
-    def run(self, folder, command, *arguments, **limits):
+    def run(self, folder, command, *arguments, ended=None, **limits):
         self.commands.append(command)
-        if command == "autograde":
-            self.autograde(arguments[0], arguments[1].removeprefix("--student="))
+        try:
+            if command == "autograde":
+                self.autograde(folder, arguments[0], arguments[1].removeprefix("--student="))
+        finally:
+            if ended:
+                ended()
         if command == "generate_feedback":
             for done in self.folder.glob(f"autograded/*/{arguments[0]}/*.ipynb"):
                 page = self.folder / "feedback" / done.parent.parent.name / arguments[0] / f"{arguments[0]}.html"
@@ -41,26 +45,26 @@ class Nbgrader:
             if self.feedback_fails:
                 raise ValueError("`nbgrader generate_feedback` failed")
 
-    def autograde(self, name, student):
-        text = (self.folder / "submitted" / student / name / f"{name}.ipynb").read_text()
-        done = self.folder / "autograded" / student / name / f"{name}.ipynb"
+    def autograde(self, copy, name, student):
+        """What nbgrader, and the code of the submission, do to its copy of the course."""
+        text = (copy / "submitted" / student / name / f"{name}.ipynb").read_text()
+        done = copy / "autograded" / student / name / f"{name}.ipynb"
         done.parent.mkdir(parents=True, exist_ok=True)
         done.write_text("half of the way")  # nbgrader writes the notebook before it runs it
         if self.interrupted:
             raise KeyboardInterrupt
-        if "tamper" in text:
-            for file in ("nbgrader_config.py", f"source/{name}/{name}.ipynb", "nbgrader_config.json"):
-                (self.folder / file).write_text("import os")
+        if "tamper" in text:  # as it could where there is no sandbox
+            attack(self.folder, name, student)
+        if "litter" in text:
+            for file in ("sitecustomize.py", "nbgrader.py", f"autograded/bob-{student}/x.ipynb"):
+                submit(copy, *file.split("/"), text="raise SystemExit")
         if "die" in text:
             raise ValueError("the kernel died")
-        with grader.gradebook(self.folder) as book:
-            book.update_or_create_student(student)
-            with book.db.no_autoflush:
-                (notebook,) = book.update_or_create_submission(name, student).notebooks
-            for grade in notebook.grades:
-                grade.auto_score = 40 if grade.name == "auto" else None
-                grade.needs_manual_grade = grade.name != "auto"
-            book.db.commit()
+        if "link" in text:
+            done.unlink()
+            done.symlink_to(self.folder / "autograded" / "bob" / name / f"{name}.ipynb")
+        elif "rubbish" not in text:
+            nbformat.write(executed("skip" not in text), done)
         self.graded.append(student)
 
     def mark(self, student, points, name=NAME):
@@ -69,6 +73,28 @@ class Nbgrader:
             grade = book.find_grade("own_words", name, name, student)
             grade.manual_score, grade.needs_manual_grade = points, False
             book.db.commit()
+
+
+def executed(all_of_it):
+    """A notebook as nbgrader leaves it: 40 of 85 points, and an answer that a person marks."""
+    about = {"schema_version": 3, "grade": True, "locked": False, "task": False}
+    result = nbformat.v4.new_output("execute_result", {"text/plain": "40"})
+    auto = {**about, "grade_id": "auto", "points": 85, "solution": False, "cell_type": "code"}
+    words = {**about, "grade_id": "own_words", "points": 15, "solution": True, "cell_type": "markdown"}
+    code = nbformat.v4.new_code_cell(
+        "tests", outputs=[result], execution_count=1 if all_of_it else None, metadata={"nbgrader": auto}
+    )
+    return nbformat.v4.new_notebook(cells=[code, nbformat.v4.new_markdown_cell("", metadata={"nbgrader": words})])
+
+
+def attack(course, name, student):
+    """The attack that was tried: on the hand-out, the settings, another's work, and the modules that come next."""
+    for file in (
+        "nbgrader_config.py", "nbgrader_config.json", f"source/{name}/{name}.ipynb", f"release/{name}/{name}.ipynb",
+        f"submitted/bob-{student}/{name}/{name}.ipynb", f"autograded/bob/{name}/{name}.ipynb",
+        f"feedback/bob/{name}/{name}.html", "sitecustomize.py", "nbgrader.py", "gradebook.db", "nbgrader.log",
+    ):  # fmt: skip
+        submit(course, *file.split("/"), text="import os")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +112,7 @@ def gradebook(tmp_path_factory):
                 for cell, points, kind in (("auto", 85, "code"), ("own_words", 15, "markdown")):
                     book.add_grade_cell(cell, name, name, max_score=points, cell_type=kind)
                     book.add_source_cell(cell, name, name, source="tests", cell_type=kind)
+                book.add_solution_cell("own_words", name, name)
     return path
 
 
@@ -202,7 +229,6 @@ def test_what_an_interrupted_run_has_left_is_graded(nbgrader, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             graded(nbgrader, tmp_path / "in")
         nbgrader.interrupted = False
-        assert (nbgrader.folder / "autograded" / "ada" / NAME / f"{NAME}.ipynb").exists()
         before = len(nbgrader.graded)
         assert graded(nbgrader, tmp_path / "in")[0]["ada"]["marks"] == 40 and len(nbgrader.graded) == before + 1
 
@@ -340,29 +366,75 @@ def test_feedback_that_fails_is_not_passed_over(nbgrader, tmp_path, monkeypatch)
         graded(nbgrader, tmp_path / "in")
 
 
-def test_settings_and_sources_are_put_back(nbgrader, tmp_path):
-    for student, text in (("ada", "tamper"), ("bob", "tamper and die"), ("cora", "{}")):
+def test_whatever_changes_in_the_course_is_named_and_undone_and_costs_the_marks(nbgrader, tmp_path):
+    submit(tmp_path / "in", "bob", f"{NAME}.ipynb")
+    graded(nbgrader, tmp_path / "in")
+    for student, text in (("ada", "tamper"), ("cora", "tamper and die"), ("dan", "{}")):
         submit(tmp_path / "in", student, f"{NAME}.ipynb", text=text)
-    before = grader.settings(nbgrader.folder)
+    kept = {}
+
+    def look(path):  # without the log, to which each run adds
+        found = tampering.look(path)
+        return {name: entry[1:] for name, entry in found.items() if not name.endswith(("nbgrader.log", "gradebook.db"))}
+
+    def run(*arguments, ended=None, **options):
+        kept.update(look(nbgrader.folder))
+        nbgrader.run(*arguments, ended=ended, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grader, "run", run)
+        rows, _ = graded(nbgrader, tmp_path / "in")
+    now = look(nbgrader.folder)
+    assert {
+        path for path in kept if now.get(path) != kept[path] and "/ada" not in path and "/cora" not in path
+    } == set()
+    assert not (nbgrader.folder / "sitecustomize.py").exists() and not (nbgrader.folder / "nbgrader.py").exists()
+    assert {student: row["marks"] for student, row in rows.items()} == {"ada": 0, "bob": 40, "cora": 0, "dan": 40}
+    assert rows["bob"]["problem"] is None and rows["dan"]["problem"] is None
+    assert "feedback" in rows["ada"]["problem"] or "and 5 more" in rows["ada"]["problem"]
+    assert "changed while it ran and was restored; look at what the submission does" in rows["ada"]["problem"]
+    assert rows["cora"]["problem"].startswith("the kernel died; autograded/bob/")
+    assert graded(nbgrader, tmp_path / "in")[0]["ada"]["marks"] == 0  # until somebody looks
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("litter", "autograded/bob-ada, autograded/bob-ada/x.ipynb, nbgrader.py, sitecustomize.py in its copy of the"),
+        ("link", "is a link, or too large"),
+        ("rubbish", "the graded notebook cannot be read"),
+        ("skip", "the test auto did not run"),
+    ],
+)
+def test_what_comes_back_of_a_copy_is_checked(text, problem, nbgrader, tmp_path):
+    submit(tmp_path / "in", "bob", f"{NAME}.ipynb")
+    submit(tmp_path / "in", "ada", f"{NAME}.ipynb", text=text)
     rows, _ = graded(nbgrader, tmp_path / "in")
-    assert grader.settings(nbgrader.folder) == before and len(before) == 3
-    names = f"nbgrader_config.json, nbgrader_config.py, source/{NAME}/{NAME}.ipynb changed while it ran"
-    assert [rows[student]["marks"] for student in rows] == [0, 0, 40] and rows["cora"]["problem"] is None
-    assert rows["ada"]["problem"].startswith(names)
-    assert rows["bob"]["problem"].startswith(f"the kernel died; {names}")
+    assert problem in rows["ada"]["problem"]
+    assert (rows["ada"]["marks"], rows["bob"]["marks"], rows["bob"]["problem"]) == (0, 40, None)
 
 
-@pytest.mark.parametrize("kind", ["link", "folder", "missing"])
-def test_settings_that_are_no_longer_a_file_are_put_back(kind, nbgrader, tmp_path):
-    before, path = grader.settings(nbgrader.folder), nbgrader.folder / "nbgrader_config.py"
-    path.unlink()
-    if kind == "link":
-        path.symlink_to(submit(tmp_path, "other.py", text=before[path].decode()))
-    elif kind == "folder":
-        submit(path, "a", "b")
-    assert grader.restore(nbgrader.folder, before) == ["nbgrader_config.py"]
-    assert grader.settings(nbgrader.folder) == before
-    assert grader.restore(nbgrader.folder, before) == []
+def test_a_copy_holds_nothing_of_the_others(nbgrader, tmp_path):
+    for student in ("ada", "bob"):
+        submit(tmp_path / "in", student, f"{NAME}.ipynb", text=f'{{"secret of": "{student}"}}')
+    graded(nbgrader, tmp_path / "in")
+    submit(nbgrader.folder, "source", NAME, "data.csv", text="1")
+    copy = tmp_path / "copy"
+    own_copy._prepare(nbgrader.folder, copy, "ada", NAME)
+    files = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file() and "fontlist" not in path.name}
+    assert files == {
+        f"submitted/ada/{NAME}/{NAME}.ipynb", f"source/{NAME}/data.csv", "nbgrader_config.py", "own/gradebook.db",
+    }  # fmt: skip
+    everything = b"".join(path.read_bytes() for path in copy.rglob("*") if path.is_file())
+    assert b"ada" in everything and b"bob" not in everything and OTHER.encode() not in everything
+
+
+def test_an_old_course_gets_a_secret_when_it_is_graded(nbgrader, tmp_path):
+    submit(tmp_path / "in", "ada", f"{NAME}.ipynb")
+    graded(nbgrader, tmp_path / "in")
+    first = codes.secret(nbgrader.folder)
+    graded(nbgrader, tmp_path / "in")
+    assert codes.secret(nbgrader.folder) == first and (nbgrader.folder / codes.SECRET).stat().st_mode & 0o077 == 0
 
 
 def test_an_install_without_the_assignments_says_so(nbgrader, tmp_path, monkeypatch, capsys):
@@ -374,18 +446,22 @@ def test_an_install_without_the_assignments_says_so(nbgrader, tmp_path, monkeypa
     assert graded(nbgrader, tmp_path / "in")[0]["ada"]["marks"] == 40
 
 
-def test_release_sets_the_year_and_keeps_what_was_edited(released):
-    release.release(released, [NAME], year=2031)
-    source = released / "source" / NAME / f"{NAME}.ipynb"
+def test_release_keeps_what_was_edited_and_the_secret(released):
+    release.release(released, [NAME])
+    source, secret = released / "source" / NAME / f"{NAME}.ipynb", codes.secret(released)
     notebook = nbformat.read(source, as_version=4)
-    assert sum("year = 2031" in cell.source.splitlines() for cell in notebook.cells) == 1
     notebook.cells[0].source = "# Edited"
     nbformat.write(notebook, source)
-    release.release(released, [NAME], year=2032)
-    edited = nbformat.read(source, as_version=4)
-    assert edited.cells[0].source == "# Edited"
-    assert sum("year = 2032" in cell.source.splitlines() for cell in edited.cells) == 1
-    assert "2026" in (release.KIT / "source" / NAME / f"{NAME}.ipynb").read_text()  # the kit's own is as it was
+    release.release(released, [NAME])
+    assert nbformat.read(source, as_version=4).cells[0].source == "# Edited" and codes.secret(released) == secret
+
+
+def test_only_assignment_4_gets_suspects_and_only_once(released, monkeypatch):
+    written = []
+    monkeypatch.setattr(suspects, "write", lambda path, secret: (written.append(path), path.touch()))
+    for _ in range(2):
+        release.release(released, [NAME, "4_defence"])
+    assert written == [released / "source" / "4_defence" / suspects.FILE]
 
 
 def test_leaks_are_lines_that_only_the_solution_has():
@@ -409,14 +485,22 @@ def test_a_command_that_fails_names_the_log(tmp_path):
     assert "$ nbgrader autograde unknown" in (tmp_path / "nbgrader.log").read_text()
 
 
+def test_an_endless_output_is_not_kept_in_the_log(tmp_path, monkeypatch):
+    (tmp_path / "yes.py").write_text("print('x' * 10_000_000)")
+    monkeypatch.setattr(grader, "CAPPED", tmp_path / "yes.py")
+    grader.run(tmp_path, "--version")
+    log = (tmp_path / "nbgrader.log").read_text()
+    assert len(log) < grader.LOG + 100 and log.endswith("[More output was cut.]\n")
+
+
 def test_a_module_in_the_course_folder_is_not_imported(tmp_path):
     (tmp_path / "sqlalchemy.py").write_text("raise SystemExit(7)")
     grader.run(tmp_path, "--version")
 
 
-def between(code, memory=0):
+def below(code, memory=0):
     """Python code below the process that runs nbgrader."""
-    return [sys.executable, "-I", grader.__file__, str(memory), sys.executable, "-c", code]
+    return [sys.executable, "-I", between.__file__, str(memory), sys.executable, "-c", code]
 
 
 def has_ended(pid, seconds=20):
@@ -433,14 +517,14 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: other s
 
 @LINUX
 def test_what_a_submission_leaves_running_is_ended():
-    done = subprocess.run(between(f"{SLEEPER}; raise SystemExit(3)"), stdout=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(below(f"{SLEEPER}; raise SystemExit(3)"), stdout=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 3 and has_ended(int(done.stdout), seconds=0.1)
 
 
 @LINUX
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_command_leaves_nothing_running(how):
-    with subprocess.Popen(between(f"{SLEEPER}; time.sleep(300)"), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(below(f"{SLEEPER}; time.sleep(300)"), stdout=subprocess.PIPE, text=True) as process:
         pid = int(process.stdout.readline())
         process.send_signal(how)
         assert process.wait(60) == 128 + signal.SIGTERM and has_ended(pid, seconds=0.1)
@@ -448,7 +532,7 @@ def test_a_stopped_command_leaves_nothing_running(how):
 
 @LINUX
 def test_nothing_runs_on_if_locadv_is_killed():
-    code = f"import subprocess; subprocess.run({between(f'{SLEEPER}; time.sleep(300)')!r})"
+    code = f"import subprocess; subprocess.run({below(f'{SLEEPER}; time.sleep(300)')!r})"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         pid = int(process.stdout.readline())
         process.kill()
@@ -458,7 +542,7 @@ def test_nothing_runs_on_if_locadv_is_killed():
 @LINUX
 def test_the_limit_of_memory_holds_for_the_command():
     code = "import resource; print(resource.getrlimit(resource.RLIMIT_AS))"
-    done = subprocess.run(between(code, memory=2**32), stdout=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(below(code, memory=2**32), stdout=subprocess.PIPE, text=True, timeout=60)
     assert done.stdout == f"({2**32}, {2**32})\n"
 
 
@@ -466,6 +550,7 @@ def test_the_limit_of_memory_holds_for_the_command():
 def test_it_warns_where_student_code_could_do_harm(value, released, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCADV_ISOLATED", value)
     monkeypatch.setattr(grader.os.path, "exists", lambda path: False)
+    monkeypatch.setattr(sandbox, "kind", lambda: None)
     submit(tmp_path / "in", "ada", f"{NAME}.ipynb")
     lines = []
     release.grade(released, tmp_path / "in", log=lines.append)

@@ -33,8 +33,8 @@ def graded(tmp_path_factory):
         there = Course(tmp_path_factory.mktemp(name), name)
         there.submit("reference", there.source)
         there.submit("released", there.released.read_text())
-        for mistake, (replacements, _) in WRONG[name].items():
-            there.submit(STUDENTS[name][mistake], there.changed(replacements))
+        for mistake, changes in WRONG[name].items():
+            there.submit(STUDENTS[name][mistake], there.changed(changes))
         there.grade()
         return there
 

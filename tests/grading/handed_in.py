@@ -26,10 +26,10 @@ class Course:
         if timestamp is not None:
             path.with_suffix(".timestamp.txt").write_text(timestamp)
 
-    def changed(self, replacements):
+    def changed(self, changes):
         """The reference solution with pieces of its cells replaced."""
         notebook = copy.deepcopy(self.source)
-        for grade_id, old, new in replacements:
+        for grade_id, old, new, *_ in changes:
             cell = self.cell(grade_id, notebook)
             assert old in cell.source, f"{grade_id} no longer holds {old!r}"
             cell.source = cell.source.replace(old, new)

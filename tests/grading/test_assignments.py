@@ -37,8 +37,10 @@ class TestForm:
         assert sum(cell.metadata.nbgrader.points for cell in graded) == 100
         (written,) = [cell for cell in graded if cell.cell_type == "markdown"]
         before = source.cells[source.cells.index(written) - 1].source
-        rubric = [int(points) for points in re.findall(r"^\| .+ \| (\d+) \|$", before, re.MULTILINE)]
-        assert len(rubric) >= 3 and sum(rubric) == written.metadata.nbgrader.points
+        rubric = [line.strip("|").split(" | ") for line in re.findall(r"^\| .+ \d+ \|$", before, re.MULTILINE)]
+        assert len(rubric) >= 3 and sum(int(row[-1]) for row in rubric) == written.metadata.nbgrader.points
+        for _, full, half, none, _ in rubric:  # levels: what full marks look like, what half, what none
+            assert full.startswith('"') and half.strip() and none.strip()
 
     def test_the_points_of_the_first_cell_are_true(self, source):
         stated = dict(re.findall(r"^\| (\d) · .+ \| (\d+) \|$", source.cells[0].source, re.MULTILINE))
@@ -63,10 +65,22 @@ class TestForm:
         """A failed check says what was expected, what came and where to look."""
         for cell in source.cells:
             assert not re.search(r"^\s*assert\b", cell.source, re.MULTILINE)
-            calls = cell.source.count("coursework.expect")
+            calls = len(re.findall(r"coursework\.expect(?:_equal)?\(", cell.source))
             assert calls == cell.source.count("look=")
-            if cell.metadata.get("nbgrader", {}).get("grade") and cell.cell_type == "code":
+            about = cell.metadata.get("nbgrader", {})
+            if about.get("points") and cell.cell_type == "code":
                 assert calls
+
+    def test_later_parts_get_our_version_of_earlier_ones(self, source):
+        """In hidden cells that give no points; that it works is seen from the submissions with several mistakes."""
+        ours = [cell for cell in source.cells if cell.metadata.get("nbgrader", {}).get("points") == 0]
+        for cell in ours:
+            assert cell.source.startswith("# Only when your work is graded: ") and "BEGIN HIDDEN TESTS" in cell.source
+        assert sum(len(re.findall(r"^(?:def|class) ", cell.source, re.MULTILINE)) for cell in ours) >= 1
+
+    def test_at_least_half_of_the_points_refuse_a_call_of_the_kit(self, source):
+        tests = [cell for cell in source.cells if cell.metadata.get("nbgrader", {}).get("grade")]
+        assert sum(cell.metadata.nbgrader.points for cell in tests if "coursework.expect_own(" in cell.source) >= 40
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,11 +106,13 @@ class TestMarks:
 
 
 @pytest.mark.parametrize(("name", "mistake"), MISTAKES)
-def test_a_mistake_costs_what_it_should(name, mistake, graded):
-    student, (_, lost) = STUDENTS[name][mistake], WRONG[name][mistake]
+def test_a_mistake_costs_its_own_part_only(name, mistake, graded):
+    student, lost = STUDENTS[name][mistake], set().union(*(tests for *_, tests in WRONG[name][mistake]))
     got, most = graded(name).points(student), graded(name).most()
     assert {cell for cell, points in got.items() if points is not None and points < most[cell]} == lost
     assert graded(name).rows[student]["marks"] == 85 - sum(most[cell] - got[cell] for cell in lost) < 85
     feedback = graded(name).feedback(student)
     for part in ("Not yet: ", "expected  ", "got       ", "look at   "):
         assert part in feedback
+    if "calls the kit" in mistake:
+        assert "a call of the kit" in feedback

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 import locadv_tf as la
-from locadv_tf.course import feedback, release
+from locadv_tf.course import feedback, release, suspects
+
+SECRET = bytes.fromhex("5e" * 32)
 
 
 def run(name, grade_ids, variables, replace=None):
-    """Runs cells of a source, and the one that defines the student, in a dictionary of variables."""
+    """Runs cells of a source in a dictionary of variables, which says who the student is."""
+    variables["code"] = feedback.with_check(variables["student"], "k7fq29mt")
     source = nbformat.read(release.KIT / "source" / name / f"{name}.ipynb", as_version=4)
     for cell in source.cells:
         if cell.metadata.get("nbgrader", {}).get("grade_id") in grade_ids:
@@ -23,38 +26,52 @@ def quiet(monkeypatch):
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
 
 
-@pytest.mark.parametrize("student", ["student178", "student248", *(f"student{i}" for i in range(20))])
-def test_few_images_are_the_worst(student, quiet):
-    """Were all masks perfect, any image would be the right answer (as it was for the first two)."""
-    own = run("1_background", ("setup", "border", "iou"), {"student": student})
-    overlap = own["iou"](own["border_mask"](own["images"], own["cut"]), own["exact"])
-    assert 1 <= (overlap <= overlap.min() + 0.01).sum() <= 5 and overlap.min() < 0.9
+@pytest.mark.parametrize("student", [f"student{i}" for i in range(12)])
+def test_few_images_are_the_worst_and_tidying_harms_some(student, quiet):
+    """Else any image, or 0, would be the right answer."""
+    own = run("1_background", ("setup", "border", "tidy", "errors"), {"student": student})
+    found = own["border_mask"](own["images"], own["cut"])
+    before, after = (sum(own["errors"](mask, own["exact"])) for mask in (found, own["tidy"](found)))
+    assert 1 <= (before >= before.max() - 0.01).sum() <= 6
+    assert 1 < (after > before).sum() < 40
 
 
 @pytest.fixture(scope="module")
-def defence():
-    """Assignment 4 as far as the audit, for the first of the students below; its classifier serves for all."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("NBGRADER_EXECUTION", raising=False)
-        return run("4_defence", ("setup", "audit", "audit_seen"), {"student": "student51"})
+def sheet(tmp_path_factory):
+    """What `release` writes beside assignment 4."""
+    path = tmp_path_factory.mktemp("suspects") / suspects.FILE
+    suspects.write(path, SECRET)
+    return path
+
+
+def test_the_suspects_are_in_an_order_of_the_secret_and_hold_no_key(sheet, tmp_path):
+    with np.load(sheet, allow_pickle=False) as file:
+        assert {name for name in file.files if not name.startswith("weight_")} == {
+            "image", "label", "mask", "eps", "attacked",
+        }  # fmt: skip
+        far = np.abs(file["attacked"] - file["image"]).max(axis=(1, 2, 3, 4)) > file["eps"] + 1e-6
+        first = file["attacked"]
+    assert far.sum() == 1 and sheet.stat().st_size < 3e6
+    suspects.write(tmp_path / "other.npz", SECRET[::-1][:31])
+    with np.load(tmp_path / "other.npz", allow_pickle=False) as other:
+        assert not np.array_equal(other["attacked"], first)
 
 
 @pytest.mark.parametrize("student", ["student51", "student90", "student144", "student0"])
-def test_a_right_audit_gets_its_points(student, defence, quiet):
-    """Noise of a student's eps turns none to two of the images: too few to compare anything with."""
-    mine = feedback.personal_seed(student, year=defence["year"])
-    image, label, mask = la.to_arrays(la.load_data("digits", "test", limit=100, seed=mine))
-    eps = int(np.random.default_rng(mine).integers(22, 29)) / 255
-    own = {name: defence["tf"].constant(value) for name, value in (("image", image), ("label", label), ("mask", mask))}
-    defence.update(own, eps=eps)
-    run("4_defence", ("audit_strong",), defence)
-    noise = la.RandomNoise(eps=1.0)(defence["model"], own["image"], own["label"], mask=own["mask"], seed=0)
-    assert defence["turned"](defence["model"], noise) > 20  # far from the ten that the test's attack may turn
+def test_assignment_4_is_fair_to_everybody(student, sheet, quiet, monkeypatch):
+    """A right audit passes, and there is much to gain by knowing of the guard."""
+    monkeypatch.chdir(sheet.parent)
+    own = run("4_defence", ("setup", "helpers", "audit", "audit_seen", "audit_strong"), {"student": student})
+    run("4_defence", ("diagnosis", "diagnosis_graded", "guard", "get_past", "get_past_more", "get_past_most"), own)
+    assert own["points"] == 24
+    noise = la.RandomNoise(eps=1.0)(own["model"], own["image"], own["label"], mask=own["mask"], seed=0)
+    assert own["fooled"](noise).sum() > 10  # far from the five of the test's attack
+    assert own["most"] >= own["before"] + 8
 
 
-def test_an_audit_that_asks_for_one_image_only_does_not(defence, quiet):
-    wrong = ("turned(model, x) > turned(model, noise)", "turned(model, x) > 0")
-    run("4_defence", ("audit",), defence, wrong)
-    with pytest.raises(feedback.NotYet, match="an attack on ten of the images"):
-        run("4_defence", ("audit_strong",), defence)
-    run("4_defence", ("audit",), defence)
+def test_an_audit_that_asks_for_one_image_only_does_not_pass(sheet, quiet, monkeypatch):
+    monkeypatch.chdir(sheet.parent)
+    wrong = ('(right["0"] & ~right["noise"]).sum()', "0")
+    own = run("4_defence", ("setup", "helpers", "audit", "audit_seen"), {"student": "student51"}, wrong)
+    with pytest.raises(feedback.NotYet, match="an attack on five of the images"):
+        run("4_defence", ("audit_strong",), own)

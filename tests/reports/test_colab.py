@@ -27,11 +27,19 @@ def read_all(folder):
 @pytest.fixture()
 def clone(tmp_path, monkeypatch):
     """The notebooks and CITATION.cff in a folder of their own."""
-    shutil.copytree(notebooks.NOTEBOOKS, tmp_path / "notebooks")
+    shutil.copytree(notebooks.NOTEBOOKS, tmp_path / "notebooks", ignore=shutil.ignore_patterns("assignments"))
     shutil.copy(colab.CITATION, tmp_path)
     monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(colab, "CITATION", tmp_path / "CITATION.cff")
     return tmp_path
+
+
+def test_no_badge_points_at_a_copy_with_solutions(clone, capsys):
+    before = contents(clone)
+    (clone / "notebooks" / "assignments" / "source").mkdir(parents=True)
+    assert locadv.main(["colab", ADDRESS]) == 2
+    assert "holds solutions" in (told := capsys.readouterr().err) and "locadv course publish --to FOLDER" in told
+    assert contents(clone) == before and len(colab.stamp()) == 7  # without an address it does not matter
 
 
 def contents(folder):

@@ -1,0 +1,63 @@
+"""The public copy: no solution in it, the lessons are, and its own tests can run there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from locadv_tf.course import publish, release
+
+pytestmark = pytest.mark.skipif(
+    not release.assignments() or not (publish.ROOT / ".git").exists(), reason="needs a clone with the assignments"
+)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    return publish.publish(tmp_path_factory.mktemp("public") / "kit")
+
+
+def test_nothing_of_a_solution_is_in_it(copy):
+    assert not list(copy.rglob("assignments")) and not (copy / "tests" / "grading").exists()
+    assert publish.solutions(copy) == []
+    assert not [path for path in copy.rglob("*.ipynb") if "BEGIN SOLUTION" in path.read_text()]
+    assert (copy / "notebooks" / "00_start_here.ipynb").exists() and not (copy / ".git").exists()
+
+
+def test_the_search_finds_solutions():
+    found = publish.solutions(publish.ROOT / "notebooks" / "assignments")
+    assert sorted(Path(path).stem for path in found) == release.assignments()
+
+
+def test_a_solution_elsewhere_stops_it(tmp_path, monkeypatch):
+    source = nbformat.read(release.KIT / "source" / "2_attack" / "2_attack.ipynb", as_version=4)
+    stray = sorted(line for line in release.secret_lines(source) if len(line) >= publish.LONG)[:3]
+    (tmp_path / "notes.md").write_text("\n".join(stray))
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    monkeypatch.setattr(publish, "_tracked", lambda: ["notes.md"])
+    with pytest.raises(ValueError, match=r"notes\.md would publish a solution"):
+        publish.publish(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="is not empty"):
+        publish.publish(tmp_path)
+
+
+def test_only_a_clone_can_be_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(ValueError, match="is no clone"):
+        publish.publish(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_the_students_tests_are_collected_there_and_a_selection_passes(copy):
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    for selection in (["--collect-only"], ["tests/test_layout.py", "tests/course"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *selection],
+            cwd=copy, capture_output=True, text=True, timeout=600, env=os.environ | {"PYTHONPATH": str(copy)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
