@@ -165,7 +165,7 @@ def test_the_photographs_run_with_and_without_their_data(live, tmp_path, request
         assert [row.get("model") for row in mine] == [row.get("model") for row in theirs]
         assert [set(row) for row in mine] == [set(row) for row in theirs]
     page, pictures = check_html(path)
-    assert len(pictures) == 10
+    assert len(pictures) == 11
     assert page.count("not yet: ") == 2  # the "Your turn" cells, left empty
     assert ("The photographs are not here" in page) != live
 
