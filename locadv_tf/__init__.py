@@ -34,7 +34,7 @@ from locadv_tf.engine.smallest_eps import smallest_eps
 from locadv_tf.engine.stream import AttackResult, run_attack
 
 # Evaluation
-from locadv_tf.evaluation import challenge, reliance
+from locadv_tf.evaluation import challenge, photo_challenge, photographs, reliance
 from locadv_tf.evaluation.intervals import paired_difference, share_interval, with_interval
 from locadv_tf.evaluation.measurement import evaluate, format_row, measure, natural_row, summarize
 from locadv_tf.models import colour_cnn, pretrained, residual_cnn, small_cnn
@@ -42,6 +42,7 @@ from locadv_tf.models import colour_cnn, pretrained, residual_cnn, small_cnn
 # Reports
 from locadv_tf.reports import claims
 from locadv_tf.reports.experiment import experiment
+from locadv_tf.reports.lesson_parts import LessonParts
 from locadv_tf.reports.metrics import versions, write_metrics
 from locadv_tf.reports.tables import claims_table, headline_table, results_table, verdicts_table
 from locadv_tf.startup import describe_device, full_float32, grow_gpu_memory, repeat_exactly
@@ -97,6 +98,8 @@ __all__ = [
     "evaluation",
     "reliance",
     "challenge",
+    "photographs",
+    "photo_challenge",
     "verdicts",
     # Reports
     "experiment",
@@ -105,6 +108,7 @@ __all__ = [
     "claims_table",
     "verdicts_table",
     "write_metrics",
+    "LessonParts",
     "versions",
     "claims",
     "plotting",

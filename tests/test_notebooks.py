@@ -38,8 +38,8 @@ def cells_of(name, kind=None):
     return [cell for cell in lesson if kind in (None, cell.cell_type)]
 
 
-def test_all_seven_are_there():
-    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06"]
+def test_all_eight_are_there():
+    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06", "07"]
 
 
 @pytest.mark.parametrize("path", sorted(notebooks.NOTEBOOKS.rglob("source/*/*.ipynb")), ids=lambda path: path.stem)
@@ -122,9 +122,11 @@ def check_run(folder, stem):
 
 # What `make test-slow` runs of these; `make test` runs the others.
 LONG = ("03_background_sensitivity", "04_localized_adversarial_training", "05_evaluation_pitfalls")
+ELSEWHERE = ("06_report", "07_photographs")  # have tests of their own below
+LESSONS = [name for name in NAMES if name not in ELSEWHERE]
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in NAMES[:-1]])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in LESSONS])
 def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_command):
     if f"{name}.ipynb" == papermill_command[1]:  # it has run already, or will have
         folder = request.getfixturevalue("papermill_run")
@@ -145,6 +147,28 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
     assert pictures
     if name == "02_localized_attacks":  # the timetable that the lesson draws is the engine's
         assert metrics["results"]["gradients_counted"] == metrics["results"]["gradients_expected"] > 0
+
+
+@pytest.mark.parametrize("live", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_photographs_run_with_and_without_their_data(live, tmp_path, request, monkeypatch):
+    """Without the data the stored results are shown: the same parts, and the same figures."""
+    folder = request.getfixturevalue("tfds_dir") if live else tmp_path
+    if live and not (folder / "caltech10_outlines").is_dir():
+        pytest.skip(f"caltech10_outlines is not prepared in {folder}")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    path = report.run_notebook("07_photographs", tmp_path / "out", profile="smoke")
+    results = check_run(tmp_path / "out", "07_photographs")["results"]
+    stored = json.loads((notebooks.NOTEBOOKS / "stored" / "07_photographs" / "metrics.json").read_text())["results"]
+    assert results["computed here"] is live and list(results) == list(stored)
+    if not live:
+        assert results | {"computed here": True} == stored
+    for mine, theirs in ((results[name], stored[name]) for name in ("trainings", "eps", "exchanged", "regions")):
+        assert [row.get("model") for row in mine] == [row.get("model") for row in theirs]
+        assert [set(row) for row in mine] == [set(row) for row in theirs]
+    page, pictures = check_html(path)
+    assert len(pictures) == 11
+    assert page.count("not yet: ") == 2  # the "Your turn" cells, left empty
+    assert ("The photographs are not here" in page) != live
 
 
 @pytest.mark.parametrize(

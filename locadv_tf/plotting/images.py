@@ -85,7 +85,9 @@ def adversarial_examples(images, adversarial, *, eps, labels, predicted, names, 
     magnified = magnify(np.asarray(adversarial) - np.asarray(images), eps)
     rows = {"image": images} | ({"background\n(blue)": tint(images, masks)} if masks is not None else {})
     rows |= {f"perturbation,\ngrey = 0,\nblack, white =\n∓{eps_255(eps)}": magnified, "attacked": adversarial}
-    answers = [f"{names[a]} → {names[b]}" if a != b else f"{names[a]}, kept" for a, b in predicted]
+    longest = max((len(f"{names[a]}{names[b]}") for a, b in predicted if a != b), default=0)
+    arrow = " →\n" if longest > 15 else " → "  # so that titles do not run into each other
+    answers = [f"{names[a]}{arrow}{names[b]}" if a != b else f"{names[a]}, kept" for a, b in predicted]
     titles = [f"true {names[label]}\n{answer}" for label, answer in zip(labels, answers, strict=True)]
     changed = sum(a != b for a, b in predicted)
     return image_grid(

@@ -30,7 +30,7 @@ def notebook_path(name):
 
 
 def copy_lessons(to):
-    """Copies the lessons to a folder: the notebooks, and the profiles in `params/`. They run there.
+    """Copies the lessons to a folder: the notebooks, the profiles in `params/`, and what is `stored/`. They run there.
 
     Args:
         to: the folder, made if it is not there.
@@ -41,7 +41,8 @@ def copy_lessons(to):
     Raises:
         ValueError: if a file that would be written is there already; nothing is copied then.
     """
-    to, files = Path(to), [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), *sorted(NOTEBOOKS.glob("params/*.yaml"))]
+    patterns = ("[0-9]*.ipynb", "params/*.yaml", "stored/*/*.*")
+    to, files = Path(to), [path for pattern in patterns for path in sorted(NOTEBOOKS.glob(pattern))]
     targets = {path: to / path.relative_to(NOTEBOOKS) for path in files}
     if there := [str(target) for target in targets.values() if target.exists()]:
         raise ValueError(f"{there[0]!r} is there already, and may hold somebody's work; expected another folder.")

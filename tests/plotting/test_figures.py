@@ -230,7 +230,8 @@ def test_the_perturbation_is_magnified_to_the_whole_scale():
 
 def test_adversarial_examples_say_what_became_of_them():
     picture = PICTURES["adversarial_examples"]()
-    titles = {f"true {EVIL}\n{EVIL} → dog", "true dog\ndog, kept", f"true {EVIL}\ndog → {EVIL}"}
+    # Long answers are in two lines.
+    titles = {f"true {EVIL}\n{EVIL} →\ndog", "true dog\ndog, kept", f"true {EVIL}\ndog →\n{EVIL}"}
     assert titles <= set(texts(picture.figure)) and f"true {EVIL} dog → {EVIL}" in picture.alt
     assert "changes for 2 of them" in picture.alt and len(drawn(picture)) == 4 * 3
 

@@ -48,13 +48,13 @@ def contents(folder):
 
 def test_every_notebook_has_badge_and_cell_as_the_address_demands(clone):
     before = contents(clone)
-    assert len(colab.stamp()) == 7
+    assert len(colab.stamp()) == 8
     assert contents(clone) == before, "run `locadv colab` and commit what it changes"
 
 
 def test_the_badge_is_on_top_and_the_cell_before_any_other_code():
     found = read_all(notebooks.NOTEBOOKS)
-    assert len(found) == 7
+    assert len(found) == 8
     for notebook in found:
         first, *code = [notebook.cells[0], *(cell for cell in notebook.cells if cell.cell_type == "code")]
         assert first.source.startswith("[![Open in Colab](") and first.metadata.tags == ["colab"]
@@ -66,7 +66,7 @@ def test_one_command_points_all_badges_at_a_repository(clone, capsys):
     for address in ("https://github.com/first/one", ADDRESS):
         assert locadv.main(["colab", address]) == 0
         assert colab.address() == address
-    assert capsys.readouterr().out.splitlines()[-1].endswith("06_report.ipynb")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("07_photographs.ipynb")
     assert yaml.safe_load(colab.CITATION.read_text())["repository-code"] == ADDRESS
     for path in sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
