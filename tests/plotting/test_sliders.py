@@ -1,4 +1,4 @@
-"""The sliders of notebook 02, and the figure that stands in their place where nobody can move them."""
+"""The sliders of notebook 01, and the figure that stands in their place where nobody can move them."""
 
 import dataclasses
 import html
