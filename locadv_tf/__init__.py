@@ -43,6 +43,7 @@ from locadv_tf.models import colour_cnn, pretrained, residual_cnn, small_cnn
 from locadv_tf.reports import claims
 from locadv_tf.reports.experiment import experiment
 from locadv_tf.reports.metrics import versions, write_metrics
+from locadv_tf.reports.notebooks import stored_figure
 from locadv_tf.reports.tables import claims_table, headline_table, results_table, verdicts_table
 from locadv_tf.startup import describe_device, full_float32, grow_gpu_memory, repeat_exactly
 from locadv_tf.training.localized import LocalizedAdversarialTraining, passes_per_image
@@ -105,6 +106,7 @@ __all__ = [
     "claims_table",
     "verdicts_table",
     "write_metrics",
+    "stored_figure",
     "versions",
     "claims",
     "plotting",
