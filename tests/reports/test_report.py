@@ -109,5 +109,5 @@ def test_a_stored_figure_comes_from_the_working_folder_first(tmp_path, monkeypat
     (tmp_path / "stored" / name).write_bytes(b"mine")
     monkeypatch.chdir(tmp_path)
     assert la.stored_figure(name, alt=alt).png() == b"mine"
-    with pytest.raises(ValueError, match="nobody.png' is not there; expected the kit's notebooks"):
+    with pytest.raises(ValueError, match=r"nobody\.png' is not there; expected the kit's notebooks"):
         la.stored_figure("02_data_and_masks/nobody.png", alt=alt)
