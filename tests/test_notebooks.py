@@ -171,7 +171,7 @@ def check_run(folder, stem):
 
 
 REPORT = "06_report"
-LONG = ("04_localized_adversarial_training", "05_evaluation_pitfalls")  # lessons that `make test-slow` runs
+LONG = ("04_localized_adversarial_training", "05_evaluation_pitfalls", "appendix_batch")  # lessons that `make test-slow` runs
 
 
 @pytest.mark.parametrize(
