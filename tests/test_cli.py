@@ -127,7 +127,9 @@ def test_lessons_are_copied_and_nothing_is_overwritten(capsys, tmp_path, monkeyp
     *_, how, path = capsys.readouterr().out.splitlines()
     assert path == "my lessons" and how.endswith("jupyter lab 'my lessons/00_start_here.ipynb'")
     copied = {file.relative_to(path).as_posix(): file for file in Path(path).rglob("*") if file.is_file()}
-    assert len(copied) == 7 + 3 and {"06_report.ipynb", "params/smoke.yaml"} <= set(copied)
+    stored = {name for name in copied if name.startswith("stored/")}
+    assert len(copied) == len(notebooks.lessons()) + 3 + len(stored)
+    assert {"06_report.ipynb", "appendix_batch.ipynb", "params/smoke.yaml"} <= set(copied)
     for name, file in copied.items():
         assert file.read_bytes() == (notebooks.NOTEBOOKS / name).read_bytes()
         file.unlink()
