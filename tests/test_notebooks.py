@@ -113,6 +113,11 @@ class TestForm:
         headings = [re.findall(r"^# .+", cell.source, re.MULTILINE) for cell in cells_of(name, "markdown")]
         assert len(headings[0]) == 1 and not any(headings[1:])
 
+    def test_nothing_imports_tensorflow_before_the_kit_which_keeps_its_messages_away(self, name):
+        """A run under pytest cannot see those messages: there ipykernel does not watch the file descriptor."""
+        code = "\n".join(cell.source for cell in cells_of(name, "code"))
+        assert re.search(r"^(?:import|from) (locadv_tf|tensorflow|keras)\b", code, re.MULTILINE).group(1) == "locadv_tf"
+
     def test_parameters_are_literals_one_per_line_with_a_comment(self, name):
         (cell,) = [cell for cell in cells_of(name, "code") if "parameters" in cell.metadata.get("tags", [])]
         for line in cell.source.splitlines():
@@ -171,7 +176,11 @@ def check_run(folder, stem):
 
 
 REPORT = "06_report"
-LONG = ("04_localized_adversarial_training", "05_evaluation_pitfalls", "appendix_batch")  # lessons that `make test-slow` runs
+LONG = (
+    "04_localized_adversarial_training",
+    "05_evaluation_pitfalls",
+    "appendix_batch",
+)  # lessons that `make test-slow` runs
 
 
 @pytest.mark.parametrize(
