@@ -44,6 +44,7 @@ from locadv_tf.reports import claims
 from locadv_tf.reports.experiment import experiment
 from locadv_tf.reports.lesson_parts import LessonParts
 from locadv_tf.reports.metrics import versions, write_metrics
+from locadv_tf.reports.notebooks import stored_figure
 from locadv_tf.reports.tables import claims_table, headline_table, results_table, verdicts_table
 from locadv_tf.startup import describe_device, full_float32, grow_gpu_memory, repeat_exactly
 from locadv_tf.training.localized import LocalizedAdversarialTraining, passes_per_image
@@ -109,6 +110,7 @@ __all__ = [
     "verdicts_table",
     "write_metrics",
     "LessonParts",
+    "stored_figure",
     "versions",
     "claims",
     "plotting",

@@ -128,7 +128,8 @@ def test_lessons_are_copied_and_nothing_is_overwritten(capsys, tmp_path, monkeyp
     assert path == "my lessons" and how.endswith("jupyter lab 'my lessons/00_start_here.ipynb'")
     copied = {file.relative_to(path).as_posix(): file for file in Path(path).rglob("*") if file.is_file()}
     stored = {name for name in copied if name.startswith("stored/")}
-    assert len(copied) == 8 + 3 + len(stored) and {"06_report.ipynb", "params/smoke.yaml"} <= set(copied)
+    assert len(copied) == len(notebooks.lessons()) + 3 + len(stored)
+    assert {"06_report.ipynb", "appendix_batch.ipynb", "params/smoke.yaml"} <= set(copied)
     assert {"stored/07_photographs/metrics.json", "stored/07_photographs/README.md"} <= stored
     for name, file in copied.items():
         assert file.read_bytes() == (notebooks.NOTEBOOKS / name).read_bytes()

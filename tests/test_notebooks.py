@@ -4,6 +4,7 @@ import ast
 import html
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -28,7 +29,9 @@ CAUGHT_BY = {
     "10 start unmasked": {"foreground untouched"},
 }
 
-NAMES = [path.stem for path in sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb"))]
+NAMES = [path.stem for path in notebooks.lessons()]
+SHORT = ("00_start_here", "01_localized_attacks", "02_data_and_masks", "appendix_batch")
+WITH_TURNS = SHORT[:3]  # lessons with "Your turn" cells
 
 
 def cells_of(name, kind=None):
@@ -38,8 +41,55 @@ def cells_of(name, kind=None):
     return [cell for cell in lesson if kind in (None, cell.cell_type)]
 
 
-def test_all_eight_are_there():
-    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06", "07"]
+def test_all_are_there_and_the_appendix_comes_last():
+    assert [name[:2] for name in NAMES[:-1]] == ["00", "01", "02", "03", "04", "05", "06", "07"]
+    assert NAMES[-1] == "appendix_batch"
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_lesson_fits_its_time(name):
+    words = sum(len(cell.source.split()) for cell in cells_of(name, "markdown"))
+    longest = max(len(cell.source.splitlines()) for cell in cells_of(name, "code"))
+    assert words <= 1500 and len(cells_of(name)) <= 40 and longest <= 15
+
+
+def turns_of(notebook):
+    """A lesson's "Your turn" cells with their model answers: pairs of a cell and the line that takes `mine`'s place."""
+    cells = notebook.cells
+    answers = {i: re.search(r"```python\n(.+)\n```", cells[i + 1].source) for i, cell in enumerate(cells[:-1])}
+    tagged = [i for i, cell in enumerate(cells) if "your-turn" in cell.metadata.get("tags", [])]
+    return [(cells[i], answers[i].group(1)) for i in tagged]
+
+
+@pytest.mark.parametrize("name", WITH_TURNS)
+def test_a_lesson_gives_two_turns_and_folds_their_answers(name):
+    turns = turns_of(nbformat.read(notebooks.NOTEBOOKS / f"{name}.ipynb", as_version=4))
+    assert len(turns) == 2
+    for cell, answer in turns:
+        assert cell.source.count("\nmine = None  # change this line\n") + cell.source.startswith("mine = None") == 1
+        assert answer.startswith("mine = ") and answer not in cell.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_TURNS)
+def test_the_folded_answers_are_right(name, tmp_path, monkeypatch):
+    shutil.copytree(notebooks.NOTEBOOKS, tmp_path / "notebooks")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
+    notebook = nbformat.read(notebooks.notebook_path(name), as_version=4)
+    for cell, answer in turns_of(notebook):
+        cell.source = cell.source.replace("mine = None  # change this line", answer)
+    nbformat.write(notebook, notebooks.notebook_path(name))
+    report.run_notebook(name, tmp_path, profile="smoke")
+    for cell, _ in turns_of(nbformat.read(tmp_path / f"{name}.ipynb", as_version=4)):
+        assert "".join(output.get("text", "") for output in cell.outputs).startswith("right")
+
+
+def test_the_quality_of_masks_is_that_of_the_benchmark():
+    page = (notebooks.NOTEBOOKS.parent / "benchmarks" / "MASK_QUALITY.md").read_text(encoding="utf-8")
+    lesson = "\n".join(cell.source for cell in cells_of("02_data_and_masks", "markdown"))
+    rows = [line for line in lesson.splitlines() if re.match(r"\| \w+ \| [\d.]+ \[", line)]
+    assert len(rows) == 6 and set(rows) <= set(page.splitlines())
+    assert re.search(r"`python (.+?)`", page).group(1) in lesson.replace("\n", " ")
 
 
 @pytest.mark.parametrize("path", sorted(notebooks.NOTEBOOKS.rglob("source/*/*.ipynb")), ids=lambda path: path.stem)
@@ -62,6 +112,11 @@ class TestForm:
     def test_it_has_one_main_heading_in_its_first_cell(self, name):
         headings = [re.findall(r"^# .+", cell.source, re.MULTILINE) for cell in cells_of(name, "markdown")]
         assert len(headings[0]) == 1 and not any(headings[1:])
+
+    def test_nothing_imports_tensorflow_before_the_kit_which_keeps_its_messages_away(self, name):
+        """A run under pytest cannot see those messages: there ipykernel does not watch the file descriptor."""
+        code = "\n".join(cell.source for cell in cells_of(name, "code"))
+        assert re.search(r"^(?:import|from) (locadv_tf|tensorflow|keras)\b", code, re.MULTILINE).group(1) == "locadv_tf"
 
     def test_parameters_are_literals_one_per_line_with_a_comment(self, name):
         (cell,) = [cell for cell in cells_of(name, "code") if "parameters" in cell.metadata.get("tags", [])]
@@ -121,7 +176,9 @@ def check_run(folder, stem):
 
 
 # What `make test-slow` runs of these; `make test` runs the others.
-LONG = ("03_background_sensitivity", "04_localized_adversarial_training", "05_evaluation_pitfalls")
+LONG = (
+    "03_background_sensitivity", "04_localized_adversarial_training", "05_evaluation_pitfalls", "appendix_batch",
+)  # fmt: skip
 ELSEWHERE = ("06_report", "07_photographs")  # have tests of their own below
 LESSONS = [name for name in NAMES if name not in ELSEWHERE]
 
@@ -145,7 +202,10 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
         assert not {mistake: missed for mistake in caught if (missed := CAUGHT_BY[mistake] - set(caught[mistake]))}
     _, pictures = check_html(path)
     assert pictures
-    if name == "02_localized_attacks":  # the timetable that the lesson draws is the engine's
+    if name in WITH_TURNS:
+        text = Path(path).read_text(encoding="utf-8")
+        assert text.count("not yet: ") == 2, "an empty turn says so, and stops nothing"
+    if name == "appendix_batch":  # the timetable that it draws is the engine's
         assert metrics["results"]["gradients_counted"] == metrics["results"]["gradients_expected"] > 0
 
 

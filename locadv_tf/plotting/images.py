@@ -154,8 +154,8 @@ def attack_cases(cases, *, names, scale, title=None):
 
     Args:
         cases: list of dictionaries with `image` and `x` (the natural and the attacked image, `(H, W, C)`), `label` (the
-            true class's index), `region`, `attack` (the attack's name) and `before` and `after` (the probabilities of
-            all classes, `(K,)`, without and with the attack).
+            true class's index), `region`, `attack` (the attack's name), `before` and `after` (the probabilities of
+            all classes, `(K,)`, without and with the attack), and optionally `model` (its name).
         names: the K classes' names; the true class and the nine most probable ones are shown.
         scale: the perturbation's colours reach from −scale to +scale, in pixel units of [0, 1].
         title: of the figure, or None.
@@ -180,12 +180,14 @@ def attack_cases(cases, *, names, scale, title=None):
         for axis, (pixels, text) in zip(line, panels, strict=False):
             _draw_image(axis, pixels)
             axis.set_title(text, fontsize=9)
-        line[0].set_ylabel(f"{case['region']}\n{case['attack']}".replace(", ", ",\n"), fontsize=9)
+        whose = case.get("model", "")
+        where = "\n".join(filter(None, (whose, case["region"], case["attack"].replace(", ", ",\n"))))
+        line[0].set_ylabel(where, fontsize=9)
         _probabilities(line[3], case, names)
         told.append(
-            f"{case['attack']} on the region {case['region']}: a “{true}” that is read as “{read[0]}” "
-            f"({sure[0]:.0f} %) is read as “{read[1]}” ({sure[1]:.0f} %) under the attack; the largest change of a "
-            f"pixel is {eps_255(np.abs(x - image).max())}"
+            f"{whose and whose + ': '}{case['attack']} on the region {case['region']}: a “{true}” that is read as "
+            f"“{read[0]}” ({sure[0]:.0f} %) is read as “{read[1]}” ({sure[1]:.0f} %) under the attack; the largest "
+            f"change of a pixel is {eps_255(np.abs(x - image).max())}"
         )
     if title:
         figure.suptitle(title, fontsize=11)

@@ -21,20 +21,21 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
     """Shows what an attack does to an image, with sliders for the image, the budget, the steps and the region.
 
     Args:
-        model: a Keras model that maps float32 images in [0, 1] to logits.
+        model: a Keras model that maps float32 images in [0, 1] to logits; or a dictionary from names to such models.
+            Each model then has a row of its own: it is attacked itself, on the same image, with the same settings.
         images: float32 `(N, H, W, C)` in [0, 1], at least one image to choose from.
         labels: their true classes, integers `(N,)`; `masks`: their background, `(N, H, W, 1)`.
         names: the classes' names.
         attack: a `PGD`; the sliders start at its values and reach up to twice its budget and its steps.
         seed: integer that decides the attack's random numbers.
-        live: True: sliders; False: a figure of the first image under attack in each region; None: sliders if
-            somebody can move them, see `somebody_is_there`.
+        live: True: sliders; False: a figure of the first image under attack, in each region, or for several models on
+            the background; None: sliders if somebody can move them, see `somebody_is_there`.
 
     Returns:
         An `ipywidgets.VBox`, or a `plotting.Picture` for `live=False`. Both show themselves as the last line of a cell.
 
     Raises:
-        ValueError: for another attack, a budget of 0, another number of names than classes, or bad images.
+        ValueError: for another attack, a budget of 0, no models, another number of names than classes, or bad images.
 
     Example:
         >>> import locadv_tf as la
@@ -51,32 +52,43 @@ def explore(model, images, labels, masks, *, names, attack, seed=0, live=None):
     if len(validation.images(images, name="images")) == 0:
         raise ValueError(f"images has shape {images.shape}; expected at least one image.")
     validation.masks(masks, images, name="masks")
-    classes = validation.model_logits(model, model(images[:1], training=False))
-    validation.labels(labels, images, num_classes=classes, name="labels")
-    if len(names) != classes:
-        raise ValueError(f"names has {len(names)} names; expected one for each of the model's {classes} classes.")
+    models = model if isinstance(model, dict) else {"": model}
+    if not models:
+        raise ValueError("model is an empty dictionary; expected at least one model.")
+    for each in models.values():
+        classes = validation.model_logits(each, each(images[:1], training=False))
+        validation.labels(labels, images, num_classes=classes, name="labels")
+        if len(names) != classes:
+            raise ValueError(f"names has {len(names)} names; expected one for each of the model's {classes} classes.")
     largest = min(1.0, 2 * attack.eps)
 
-    def case(index, eps, steps, region):
+    def case(name, index, eps, steps, region):
         now = dataclasses.replace(attack, eps=eps, steps=steps)
         one = slice(index, index + 1)
         # The engine's compiled step takes any budget: nothing is traced again, and the answer comes at once.
         result = run_attack(
-            model, (images[one], labels[one], masks[one]), now, region=region, seed=seed, stop="worst", batch_size=1
+            models[name],
+            (images[one], labels[one], masks[one]),
+            now,
+            region=region,
+            seed=seed,
+            stop="worst",
+            batch_size=1,
         )
         pair = np.concatenate([images[one], result.images])
-        before, after = tf.nn.softmax(model(pair, training=False)).numpy()
-        shown = {"image": pair[0], "x": pair[1], "before": before, "after": after}
+        before, after = tf.nn.softmax(models[name](pair, training=False)).numpy()
+        shown = {"model": name, "image": pair[0], "x": pair[1], "before": before, "after": after}
         return shown | {"label": int(labels[index]), "region": region, "attack": str(now)}
 
     if somebody_is_there() if live is None else live:
         return _panel(
-            lambda *chosen: attack_cases([case(*chosen)], names=names, scale=largest),
+            lambda *chosen: attack_cases([case(name, *chosen) for name in models], names=names, scale=largest),
             count=len(images),
             attack=attack,
             largest=largest,
         )
-    cases = [case(0, attack.eps, attack.steps, region) for region in validation.REGIONS]
+    regions = validation.REGIONS if len(models) == 1 else ("background",)
+    cases = [case(name, 0, attack.eps, attack.steps, region) for name in models for region in regions]
     return attack_cases(cases, names=names, scale=attack.eps)
 
 

@@ -52,6 +52,23 @@ class Picture:
         return f"Picture: {self.alt}"
 
 
+class StoredPicture(Picture):
+    """A figure that was drawn before, from its PNG file.
+
+    Args:
+        path: of the file.
+        alt: as for `Picture`.
+    """
+
+    def __init__(self, path, alt):
+        super().__init__(None, alt)
+        self.path = path
+
+    def png(self):
+        """The bytes of the file."""
+        return self.path.read_bytes()
+
+
 def styles(names):
     """A colour and a marker for each name, `[(colour, marker), …]`."""
     spare = iter(_SPARE * (1 + len(names) // len(_SPARE)))

@@ -1,7 +1,8 @@
 """The badge and the cell that let a notebook run in Google Colab, in all notebooks from one address.
 
 The public repository's address stands in `CITATION.cff` (`repository-code`). `locadv colab ADDRESS` puts it there, and
-badge and cell into each notebook. Without an address the badge opens Colab itself and the cell installs an uploaded
+badge and cell into each notebook: the badge on top, the cell before all other code, as Colab needs it. Without an
+address few come from Colab, and no lesson begins with it. At the end a note says what to upload, and the cell installs
 `locadv_tf.zip` (`git archive --output locadv_tf.zip HEAD`).
 """
 
@@ -12,10 +13,11 @@ from locadv_tf.reports import metrics, notebooks
 
 CITATION = notebooks.NOTEBOOKS.parent / "CITATION.cff"
 _COLAB = "https://colab.research.google.com/"
-_UPLOAD = """
+_UPLOAD = """### In Google Colab
 
-*This copy has no public address: the badge opens Colab's start page. Upload this notebook there, and `locadv_tf.zip`
-beside it (docs/students.md says how to make it).*"""
+This copy has no public address. Upload this notebook to [Colab](https://colab.research.google.com/), and
+`locadv_tf.zip` beside it (docs/students.md says how to make it). Run the next cell first, then the others from the top.
+Elsewhere it does nothing."""
 _CELL = """\
 import sys
 
@@ -33,7 +35,7 @@ def address():
 
 
 def badge(stem, repository):
-    """The Markdown of a notebook's badge.
+    """The Markdown of a notebook's badge; without an address, the note that stands in its place.
 
     Args:
         stem: the notebook's name.
@@ -43,10 +45,10 @@ def badge(stem, repository):
         >>> badge("00_start_here", "https://github.com/you/kit").split("](")[-1]
         'https://colab.research.google.com/github/you/kit/blob/main/notebooks/00_start_here.ipynb)'
     """
-    path = f"/blob/main/notebooks/{stem}.ipynb"
-    place = repository.replace("https://github.com", "github") + path if repository else ""
-    note = "" if repository else _UPLOAD
-    return f"[![Open in Colab]({_COLAB}assets/colab-badge.svg)]({_COLAB}{place}){note}"
+    if repository is None:
+        return _UPLOAD
+    place = repository.replace("https://github.com", "github") + f"/blob/main/notebooks/{stem}.ipynb"
+    return f"[![Open in Colab]({_COLAB}assets/colab-badge.svg)]({_COLAB}{place})"
 
 
 def cell(repository):
@@ -82,7 +84,7 @@ def stamp(repository=None):
         text = re.sub(r"^repository-code: .*\n", "", CITATION.read_text(), flags=re.MULTILINE)
         line = f'repository-code: "{repository}"\n'
         metrics.write_text(CITATION, re.sub(r"^(?=authors:)", line, text, flags=re.MULTILINE))
-    paths = sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb"))
+    paths = notebooks.lessons()
     for path in paths:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook["cells"] = _with_colab(notebook["cells"], path.stem, address())
@@ -91,11 +93,13 @@ def stamp(repository=None):
 
 
 def _with_colab(cells, stem, repository):
-    """The cells with the badge at the top and the cell as the first with code, in place of older ones."""
+    """The cells with badge and cell, in place of older ones: at their places, or without an address at the end."""
     lesson = [one for one in cells if "colab" not in one["metadata"].get("tags", [])]
     shared = {"metadata": {"tags": ["colab"]}}
-    top = {"cell_type": "markdown", "id": f"{stem[:2]}-badge", **shared, "source": [badge(stem, repository)]}
+    note = {"cell_type": "markdown", "id": f"{stem[:2]}-badge", **shared, "source": [badge(stem, repository)]}
     code = {"cell_type": "code", "execution_count": None, "id": f"{stem[:2]}-colab", **shared, "outputs": []}
     code["source"] = cell(repository).splitlines(keepends=True)
+    if repository is None:
+        return [*lesson, note, code]
     at = next(i for i, one in enumerate(lesson) if one["cell_type"] == "code")
-    return [top, *lesson[:at], code, *lesson[at:]]
+    return [note, *lesson[:at], code, *lesson[at:]]

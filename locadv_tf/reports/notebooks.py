@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from locadv_tf import validation
+from locadv_tf.plotting.style import StoredPicture
 
 PROFILES = ("smoke", "class", "full")
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -16,13 +17,18 @@ if not NOTEBOOKS.is_dir():
     NOTEBOOKS = _PACKAGE.parent / "notebooks"  # beside it in a clone, also one that is installed with --editable
 
 
+def lessons():
+    """The paths of the kit's notebooks: the numbered lessons in their order, then the appendices."""
+    return [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), *sorted(NOTEBOOKS.glob("appendix_*.ipynb"))]
+
+
 def notebook_path(name):
     """The path of one of the kit's notebooks.
 
     Raises:
         ValueError: that lists the notebooks, or says that they are not there.
     """
-    names = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
+    names = [path.stem for path in lessons()]
     if not names:
         raise ValueError(f"the notebooks are not in {str(NOTEBOOKS)!r}; install the kit anew.")
     validation.choice(name, names, name="notebook")
@@ -41,8 +47,8 @@ def copy_lessons(to):
     Raises:
         ValueError: if a file that would be written is there already; nothing is copied then.
     """
-    patterns = ("[0-9]*.ipynb", "params/*.yaml", "stored/*/*.*")
-    to, files = Path(to), [path for pattern in patterns for path in sorted(NOTEBOOKS.glob(pattern))]
+    patterns = ("params/*.yaml", "stored/*/*.*")
+    to, files = Path(to), [*lessons(), *(path for pattern in patterns for path in sorted(NOTEBOOKS.glob(pattern)))]
     targets = {path: to / path.relative_to(NOTEBOOKS) for path in files}
     if there := [str(target) for target in targets.values() if target.exists()]:
         raise ValueError(f"{there[0]!r} is there already, and may hold somebody's work; expected another folder.")
@@ -50,6 +56,31 @@ def copy_lessons(to):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)  # writable, whatever the installed file is
     return to
+
+
+def stored_figure(name, *, alt):
+    """A figure of a lesson as an earlier run drew it: for readers without its data.
+
+    Args:
+        name: of the file in `stored/`, `"02_data_and_masks/mnist.png"` say. The working folder's `stored/` comes before
+            the kit's.
+        alt: what the figure shows, for readers who cannot see it.
+
+    Returns:
+        A `plotting.Picture`.
+
+    Raises:
+        ValueError: if there is no such file.
+
+    Example:
+        >>> stored_figure("02_data_and_masks/mnist.png", alt="Digits of MNIST and their background.")
+        Picture: Digits of MNIST and their background.
+    """
+    paths = [folder / "stored" / name for folder in (Path(), NOTEBOOKS)]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise ValueError(f"{str(paths[-1])!r} is not there; expected the kit's notebooks with their folder 'stored'.")
+    return StoredPicture(path, alt)
 
 
 def profile_parameters(profile):

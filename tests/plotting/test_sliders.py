@@ -1,4 +1,4 @@
-"""The sliders of notebook 02, and the figure that stands in their place where nobody can move them."""
+"""The sliders of notebook 01, and the figure that stands in their place where nobody can move them."""
 
 import dataclasses
 import html
@@ -86,6 +86,27 @@ def test_each_control_redraws_at_once(natural_model, digits):
     assert (time.process_time() - started) / 4 < 0.8  # seconds of one core
 
 
+def test_two_models_stand_side_by_side_on_the_same_image(natural_model, lat_model, digits, drawn):
+    both = {"natural": natural_model, "LAT": lat_model}
+    panel = explore(both, digits, live=True)
+    index, eps, steps, where, _ = panel.children
+    index.value, eps.value, steps.value, where.value = 1, 20.0, 5, "full"
+    for case, model in zip(list(drawn[-1]), both.values(), strict=True):
+        alone = explore(model, digits, live=True)
+        for control, value in zip(alone.children, (1, 20.0, 5, "full"), strict=False):
+            control.value = value
+        for what in ("image", "x", "before", "after"):
+            np.testing.assert_array_equal(case[what], drawn[-1][0][what])
+    assert "natural: PGD-5, eps = 20/255 on the region full" in alt_of(panel) and "LAT: PGD-5" in alt_of(panel)
+
+
+def test_without_anybody_there_several_models_are_shown_on_the_background(natural_model, lat_model, digits, drawn):
+    picture = explore({"natural": natural_model, "LAT": lat_model}, digits, live=False)
+    ((*cases,),) = drawn
+    assert [(case["model"], case["region"]) for case in cases] == [("natural", "background"), ("LAT", "background")]
+    assert "natural: PGD-6" in picture.alt and "LAT: PGD-6" in picture.alt
+
+
 def test_a_budget_of_zero_is_the_image_itself(natural_model, digits, drawn):
     panel = explore(natural_model, digits, live=True)
     panel.children[1].value = 0.0
@@ -133,6 +154,7 @@ def test_with_somebody_there_it_is_sliders(natural_model, digits, monkeypatch):
     [
         ({"attack": la.FGSM(eps=0.1)}, "expected a PGD with a budget above 0"),
         ({"attack": la.PGD(eps=0.0)}, "expected a PGD with a budget above 0"),
+        ({"model": {}}, "model is an empty dictionary; expected at least one model"),
         ({"names": ["cat", "dog"]}, "names has 2 names; expected one for each of the model's 10 classes"),
         ({"images": np.zeros((0, 28, 28, 1), "float32")}, "expected at least one image"),
         ({"images": np.full((5, 28, 28, 1), 7, "uint8")}, "dtype uint8"),
@@ -143,6 +165,6 @@ def test_with_somebody_there_it_is_sliders(natural_model, digits, monkeypatch):
 )
 @pytest.mark.parametrize("live", [True, False])
 def test_bad_input(change, message, live, natural_model, digits):
-    given = dict(zip(("images", "labels", "masks"), digits, strict=True)) | {"names": NAMES, "attack": ATTACK} | change
+    given = dict(zip(("images", "labels", "masks"), digits, strict=True)) | {"names": NAMES, "attack": ATTACK}
     with pytest.raises(ValueError, match=message):
-        sliders.explore(natural_model, **given, live=live)
+        sliders.explore(**{"model": natural_model} | given | change, live=live)

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "https://github.com/someone/kit.for-class"
 
 
-def read_all(folder):
-    return [nbformat.read(path, as_version=4) for path in sorted(folder.glob("[0-9]*.ipynb"))]
+def read_all():
+    return {path: nbformat.read(path, as_version=4) for path in notebooks.lessons()}
 
 
 @pytest.fixture()
@@ -48,17 +48,27 @@ def contents(folder):
 
 def test_every_notebook_has_badge_and_cell_as_the_address_demands(clone):
     before = contents(clone)
-    assert len(colab.stamp()) == 8
+    assert colab.stamp() == notebooks.lessons() and len(notebooks.lessons()) >= 8
     assert contents(clone) == before, "run `locadv colab` and commit what it changes"
 
 
-def test_the_badge_is_on_top_and_the_cell_before_any_other_code():
-    found = read_all(notebooks.NOTEBOOKS)
-    assert len(found) == 8
-    for notebook in found:
+def test_without_an_address_no_lesson_begins_with_colab(clone):
+    text = re.sub(r"^repository-code: .*\n", "", colab.CITATION.read_text(), flags=re.MULTILINE)
+    colab.CITATION.write_text(text)
+    colab.stamp()
+    for notebook in read_all().values():
+        *lesson, note, cell = notebook.cells
+        assert [note.metadata.tags, cell.metadata.tags] == [["colab"], ["colab"]]
+        assert note.source == colab.badge("any", None) and cell.source == colab.cell(None)
+        assert not any("colab" in one.source.lower() for one in lesson)
+
+
+def test_with_an_address_the_badge_is_on_top_and_the_cell_before_any_other_code(clone):
+    assert locadv.main(["colab", ADDRESS]) == 0
+    for notebook in read_all().values():
         first, *code = [notebook.cells[0], *(cell for cell in notebook.cells if cell.cell_type == "code")]
         assert first.source.startswith("[![Open in Colab](") and first.metadata.tags == ["colab"]
-        assert code[0].metadata.tags == ["colab"] and code[0].source == colab.cell(colab.address())
+        assert code[0].metadata.tags == ["colab"] and code[0].source == colab.cell(ADDRESS)
         assert not any("google.colab" in cell.source for cell in code[1:])
 
 
@@ -66,10 +76,9 @@ def test_one_command_points_all_badges_at_a_repository(clone, capsys):
     for address in ("https://github.com/first/one", ADDRESS):
         assert locadv.main(["colab", address]) == 0
         assert colab.address() == address
-    assert capsys.readouterr().out.splitlines()[-1].endswith("07_photographs.ipynb")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("appendix_batch.ipynb")
     assert yaml.safe_load(colab.CITATION.read_text())["repository-code"] == ADDRESS
-    for path in sorted(notebooks.NOTEBOOKS.glob("[0-9]*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
+    for path, notebook in read_all().items():
         nbformat.validate(notebook)
         target = f"/github/someone/kit.for-class/blob/main/notebooks/{path.name})"
         assert notebook.cells[0].source.endswith("https://colab.research.google.com" + target)

@@ -7,6 +7,7 @@ import numpy as np
 import papermill
 import pytest
 
+import locadv_tf as la
 from locadv_tf.reports import metrics, notebooks, page, report
 
 REPORT = notebooks.NOTEBOOKS / "06_report.ipynb"
@@ -98,3 +99,15 @@ def test_writing_leaves_no_half_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         metrics.write_text(path, "new")
     assert path.read_text() == "old"
+
+
+def test_a_stored_figure_comes_from_the_working_folder_first(tmp_path, monkeypatch):
+    name, alt = "02_data_and_masks/mnist.png", "Digits of MNIST."
+    ours = la.stored_figure(name, alt=alt)
+    assert ours.png() == (notebooks.NOTEBOOKS / "stored" / name).read_bytes() and f'alt="{alt}"' in ours._repr_html_()
+    (tmp_path / "stored" / name).parent.mkdir(parents=True)
+    (tmp_path / "stored" / name).write_bytes(b"mine")
+    monkeypatch.chdir(tmp_path)
+    assert la.stored_figure(name, alt=alt).png() == b"mine"
+    with pytest.raises(ValueError, match=r"nobody\.png' is not there; expected the kit's notebooks"):
+        la.stored_figure("02_data_and_masks/nobody.png", alt=alt)
