@@ -45,7 +45,8 @@ def stream(opened, masks, *, most):
     @tf.autograph.experimental.do_not_convert
     def with_masks(place, example):
         image, label, *drawn = example
-        mask = tf.numpy_function(compute, [image, label, place, *drawn[:1]], tf.uint8)
+        # Not stateful: else TensorFlow's determinism would make the whole way one thread.
+        mask = tf.numpy_function(compute, [image, label, place, *drawn[:1]], tf.uint8, stateful=False)
         image, mask = tf.ensure_shape(image, (None, *shape)), tf.ensure_shape(mask, (None, *shape[:2], 1))
         return image, mask, tf.cast(label, tf.int64)
 

@@ -111,7 +111,7 @@ def _with_random_masks(data, seed, first=0):
 
     def exchange(element, place):
         inputs, label = element
-        mask = tf.numpy_function(drawn, [inputs["mask"][None], place[None]], tf.float32)[0]
+        mask = tf.numpy_function(drawn, [inputs["mask"][None], place[None]], tf.float32, stateful=False)[0]
         return {**inputs, "mask": tf.ensure_shape(mask, inputs["mask"].shape)}, label
 
     places = tf.data.Dataset.range(first, first + len(data))
