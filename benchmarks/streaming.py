@@ -72,8 +72,8 @@ def draw(folder, images, side):
     import numpy as np
     import tensorflow_datasets as tfds
 
-    def photographs(first, count):
-        for i in range(first, first + count):
+    def photographs(numbers):
+        for i in numbers:
             rng = np.random.default_rng(i)
             image = cv2.resize(rng.integers(0, 160, (4, 4, 3), np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
             middle = [int(side * place) for place in rng.uniform(0.4, 0.6, 2)]
@@ -93,11 +93,11 @@ def draw(folder, images, side):
             return tfds.core.DatasetInfo(builder=self, features=features)
 
         def _split_generators(self, dl_manager):
-            few = {"validation": photographs(images, 10), "test": photographs(images + 10, 10)}
-            return {"train": photographs(0, images)} | few
+            few = {"validation": range(images, images + 10), "test": range(images + 10, images + 20)}
+            return {split: self._generate_examples(i) for split, i in ({"train": range(images)} | few).items()}
 
-        def _generate_examples(self):
-            raise NotImplementedError  # _split_generators holds the generators
+        def _generate_examples(self, numbers):
+            return photographs(numbers)
 
     tfds.display_progress_bar(False)
     DrawnPhotographs(data_dir=folder).download_and_prepare()

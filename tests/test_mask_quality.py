@@ -1,25 +1,17 @@
 """benchmarks/mask_quality.py from end to end, on a few drawn photographs if they are there."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+import locadv
 
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import mask_quality
-
-    yield mask_quality
-    sys.modules.pop("mask_quality", None)
+locadv.parser()  # puts benchmarks/ on the path, as the command line does
+import mask_quality as benchmark  # noqa: E402
 
 
 @pytest.mark.slow
-def test_a_table_for_each_size(benchmark, tfds_dir, monkeypatch, capsys, tmp_path):
+def test_a_table_for_each_size(tfds_dir, monkeypatch, capsys, tmp_path):
     if not (tfds_dir / "caltech10_outlines").is_dir():
         pytest.skip(f"caltech10_outlines is not prepared in {tfds_dir}")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
@@ -38,7 +30,7 @@ def test_a_table_for_each_size(benchmark, tfds_dir, monkeypatch, capsys, tmp_pat
     assert text.count("Points per millisecond: border") == 2 and "10 test images" in text
 
 
-def test_the_best_guess_stands_first_and_its_price_is_told(benchmark):
+def test_the_best_guess_stands_first_and_its_price_is_told():
     base = {
         "iou_background": 0.5,
         "iou_background_low": None,

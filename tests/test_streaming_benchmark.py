@@ -1,25 +1,17 @@
 """benchmarks/streaming.py from end to end, on a few small images."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+import locadv
 
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import streaming
-
-    yield streaming
-    sys.modules.pop("streaming", None)
+locadv.parser()  # puts benchmarks/ on the path, as the command line does
+import streaming as benchmark  # noqa: E402
 
 
 @pytest.mark.slow
-def test_every_use_has_its_row(benchmark, monkeypatch, capsys, tmp_path):
+def test_every_use_has_its_row(monkeypatch, capsys, tmp_path):
     for name in ("TFDS_DATA_DIR", "LOCADV_CACHE_DIR"):  # it sets them itself
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     monkeypatch.setattr(benchmark, "USES", dict(list(benchmark.USES.items())[:1]))
@@ -30,7 +22,7 @@ def test_every_use_has_its_row(benchmark, monkeypatch, capsys, tmp_path):
     assert 100 < int(row[1]) < 10_000 and abs(int(row[2]) - int(row[1]) - int(row[3])) <= 1
 
 
-def test_a_bar_that_is_missed_is_told(benchmark):
+def test_a_bar_that_is_missed_is_told():
     asked = type("Asked", (), {"few": 200, "images": 20_000})
     rows = [[(1000, 1), (1399, 90)], [(1000, 1), (1401, 90)], [(1000, 1), (990, 90)]]
     lines = benchmark.table(rows, asked).splitlines()

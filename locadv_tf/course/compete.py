@@ -17,7 +17,7 @@ from locadv_tf.data.load import load_data
 from locadv_tf.engine.stream import run_attack
 from locadv_tf.evaluation.intervals import share_interval
 from locadv_tf.models import load_classifier
-from locadv_tf.reports import metrics, page
+from locadv_tf.reports import metrics, page, tables
 from locadv_tf.units import default_eps, eps_255
 
 KITS = "the kit's PGD-20"
@@ -167,31 +167,35 @@ def _ranked(rows, score):
 
 
 def _body(result, about):
-    parts = [f"<h1>Competition</h1><p>{html.escape(about)}. Shares in %, with 95 % intervals.</p>"]
-    attacks = [row["file"] for row in result["attacks"] if not row["problem"]]
-    under = [KITS, *attacks]
-    heads = ["defence", "natural accuracy", "accuracy, all attacks together", *under, "checks"]
-    parts.append("<h2>Defences</h2>" + _table(heads, [
-        [row["file"], *([""] * (len(heads) - 2) if row["problem"] else
-         [_shown(row["natural"]), _shown(row["under_all"]), *(_shown(row["under"][each]) for each in under)]),
-         row["problem"] or row["checks"]] for row in result["defences"]
-    ]))  # fmt: skip
-    parts.append("<p>The accuracy under attacks is an upper bound of the robust accuracy: others may find more.</p>")
-    heads = ["attack", "right images fooled, of other teams' defences", "defences", "checks"]
-    parts.append("<h2>Attacks</h2>" + _table(heads, [
-        [row["file"], *(["", ""] if row["problem"] else [_shown(row["fooled"]), str(row["defences"])]),
-         row["problem"] or row["checks"]] for row in result["attacks"]
-    ]))  # fmt: skip
-    return "\n".join(parts)
-
-
-def _table(heads, rows):
-    cells = [[f"<td>{html.escape(cell)}</td>" for cell in row] for row in rows]
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in heads)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    attacks = [KITS, *(row["file"] for row in result["attacks"] if not row["problem"])]
+    defences = tables.Table([
+        {
+            "defence": row["file"],
+            "natural accuracy": _shown(row.get("natural")),
+            "accuracy, all attacks together": _shown(row.get("under_all")),
+            **{attack: _shown(row.get("under", {}).get(attack)) for attack in attacks},
+            "checks": row["problem"] or row["checks"],
+        }
+        for row in result["defences"]
+    ])  # fmt: skip
+    fooled = "right images fooled, of other teams' defences"
+    attacks = tables.Table([
+        {
+            "attack": row["file"],
+            fooled: _shown(row.get("fooled")),
+            "defences": row.get("defences", ""),
+            "checks": row["problem"] or row["checks"],
+        }
+        for row in result["attacks"]
+    ])  # fmt: skip
+    return (
+        f"<h1>Competition</h1><p>{html.escape(about)}. Shares in %, with 95 % intervals.</p>"
+        f"<h2>Defences</h2>{defences._repr_html_()}"
+        "<p>The accuracy under attacks is an upper bound of the robust accuracy: others may find more.</p>"
+        f"<h2>Attacks</h2>{attacks._repr_html_()}"
+    )
 
 
 def _shown(interval):
-    share, low, high = interval
+    share, low, high = interval or (None, None, None)
     return "–" if share is None else f"{100 * share:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -15,7 +15,7 @@ from locadv_tf.data.batches import image_values
 from locadv_tf.engine.kept import kept_on
 
 VALUES = 2**23  # of a GPU's batch: 2,730 images of CIFAR-10, 55 of 224x224x3
-FEW_VALUES = 2**21  # of a CPU's batch: 42 images of 128x128x3; more of them were no faster
+FEW_VALUES = 2**21  # of a CPU's batch, for the memory that its passes take: 42 images of 128x128x3
 
 
 def on_gpu():

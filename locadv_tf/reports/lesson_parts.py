@@ -44,12 +44,9 @@ class LessonParts:
         Raises:
             ValueError: if nothing is stored, or no part of this name.
         """
-        folders = [root / "stored" / self.lesson for root in (Path(), notebooks.NOTEBOOKS)]
-        folder = next((folder for folder in folders if (folder / "metrics.json").is_file()), None)
-        if folder is None:
-            raise ValueError(f"nothing is stored for lesson {self.lesson!r}; expected a folder {str(folders[-1])!r}.")
-        results = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["results"]
-        return _read(results[validation.choice(name, results, name="part")], folder)
+        path = notebooks.stored(f"{self.lesson}/metrics.json")
+        results = json.loads(path.read_text(encoding="utf-8"))["results"]
+        return _read(results[validation.choice(name, results, name="part")], path.parent)
 
     def write(self, output_dir):
         """Writes the pictures of all parts as PNG files, 256 levels, and returns the parts for `write_metrics`.

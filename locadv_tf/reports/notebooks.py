@@ -58,6 +58,19 @@ def copy_lessons(to):
     return to
 
 
+def stored(name):
+    """The path of a file that an earlier run left in `stored/`: the working folder's comes before the kit's.
+
+    Raises:
+        ValueError: if neither has it.
+    """
+    paths = [folder / "stored" / name for folder in (Path(), NOTEBOOKS)]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise ValueError(f"{str(paths[-1])!r} is not there; expected the kit's notebooks with their folder 'stored'.")
+    return path
+
+
 def stored_figure(name, *, alt):
     """A figure of a lesson as an earlier run drew it: for readers without its data.
 
@@ -76,11 +89,7 @@ def stored_figure(name, *, alt):
         >>> stored_figure("02_data_and_masks/mnist.png", alt="Digits of MNIST and their background.")
         Picture: Digits of MNIST and their background.
     """
-    paths = [folder / "stored" / name for folder in (Path(), NOTEBOOKS)]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        raise ValueError(f"{str(paths[-1])!r} is not there; expected the kit's notebooks with their folder 'stored'.")
-    return StoredPicture(path, alt)
+    return StoredPicture(stored(name), alt)
 
 
 def profile_parameters(profile):
