@@ -6,10 +6,19 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test test-slow test-course wheel test-wheel bench bench-gpu lint lab picture clean
+.PHONY: report results results-quick test test-slow test-course wheel test-wheel bench bench-gpu lint lab picture clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
+
+# The studies of results/PROTOCOL.md: hours. It says how many, may be stopped at any time, and then continues.
+results: $(READY)
+	$(BIN)/python results/run.py
+	$(BIN)/python results/page.py
+
+# A tenth of two of them, into sweeps/results-quick: minutes.
+results-quick: $(READY)
+	$(BIN)/python results/run.py --quick
 
 # Two at a time; HYPOTHESIS_PROFILE=ci tries more cases of each property.
 test: $(READY) lint

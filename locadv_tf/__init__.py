@@ -37,7 +37,7 @@ from locadv_tf.engine.stream import AttackResult, run_attack
 from locadv_tf.evaluation import challenge, photo_challenge, photographs, reliance
 from locadv_tf.evaluation.intervals import paired_difference, share_interval, with_interval
 from locadv_tf.evaluation.measurement import evaluate, format_row, measure, natural_row, summarize
-from locadv_tf.models import colour_cnn, pretrained, residual_cnn, small_cnn
+from locadv_tf.models import colour_cnn, load_model, pretrained, residual_cnn, small_cnn
 
 # Reports
 from locadv_tf.reports import claims
@@ -83,6 +83,7 @@ __all__ = [
     "colour_cnn",
     "residual_cnn",
     "pretrained",
+    "load_model",
     # Whole data sets
     "run_attack",
     "AttackResult",

@@ -76,8 +76,8 @@ def _sweep(arguments):
         profile=arguments.profile,
         parameters=_parameters(arguments),
     )
-    with _executor(arguments) as executor:
-        failed = sweep.sweep(todo, executor=executor)
+    with executor(arguments) as running:
+        failed = sweep.sweep(todo, executor=running)
     for name, reason in failed.items():
         print(f"locadv: {name} failed: {reason}", file=sys.stderr)
     print(arguments.out)
@@ -85,7 +85,7 @@ def _sweep(arguments):
 
 
 @contextlib.contextmanager
-def _executor(arguments):
+def executor(arguments):
     """What runs the cells: a Dask cluster, processes of this machine, or None, this process."""
     if arguments.workers < 1:
         raise ValueError(f"--workers {arguments.workers}: expected at least one.")

@@ -3,11 +3,40 @@
 import json
 import os
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from locadv_tf import validation
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+MODELS = _PACKAGE / "results" / "models"  # in an installed package
+if not MODELS.is_dir():
+    MODELS = _PACKAGE.parent / "results" / "models"  # beside it in a clone
+
+
+def load_model(name):
+    """One of the classifiers that come with the kit, as `results/` trained it with seed 0.
+
+    Args:
+        name: a study and a training, `"mnist-26-LAT"` say. `results/models/` has a card for each: its data, its
+            training, its accuracies with their checks, and its limits.
+
+    Returns:
+        The Keras model, uncompiled: float32 images in [0, 1] to logits.
+
+    Raises:
+        ValueError: for an unknown name; it lists those that are there.
+
+    Example:
+        >>> load_model("mnist-26-LTA")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: model='mnist-26-LTA' is unknown; expected one of ...
+    """
+    validation.choice(name, sorted(path.stem for path in MODELS.glob("*.keras")), name="model")
+    return keras.saving.load_model(MODELS / f"{name}.keras", compile=False, safe_mode=True)
 
 
 def load_classifier(path, *, input_shape):

@@ -116,7 +116,8 @@ def ledger(measurements, *, eps):
 
     Args:
         measurements: `measurements[model][condition]`, a `Measurement` each, for any of the `TRAININGS` as models and
-            the conditions "background", "full" and "noise", with the loss (`stop="worst"`).
+            the conditions "background", "full" and "noise", with the loss (`stop="worst"`). "natural" may hold more
+            images (a `Natural`); else those of "background" are taken.
         eps: the attacks' budget.
 
     Returns:
@@ -231,7 +232,7 @@ def _compared(comparison, measurements):
 
 def _values(measured, comparison):
     if comparison.condition == "natural":
-        found = measured["background"]
+        found = measured.get("natural", measured["background"])  # on more images, if not all are attacked
         return found.natural_loss if comparison.quantity == "loss" else found.natural_correct
     found = measured[comparison.condition]
     return found.loss if comparison.quantity == "loss" else found.correct

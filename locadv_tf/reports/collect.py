@@ -5,10 +5,13 @@ import json
 import os
 from pathlib import Path
 
+from locadv_tf.evaluation import challenge, photo_challenge
 from locadv_tf.reports import claims, metrics, page, schema
 from locadv_tf.reports.over_seeds import headline, judge, over_seeds
 from locadv_tf.units import eps_255
 
+QUANTITIES, FURTHER = ("accuracy", "loss", "asr"), ("accuracy_balanced", "ece", "ssim")  # of the rows of a report
+EXCHANGED = [*challenge.QUANTITIES, *(name for name in photo_challenge.QUANTITIES if name not in challenge.QUANTITIES)]
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
 
 
@@ -24,8 +27,9 @@ def collect(folder):
         and 95 % interval over seeds (Student's t) of accuracy, loss and ASR, each with the number of seeds behind it;
         each of `verdicts` a data set, profile, eps and claim, as `over_seeds.judge` makes them: trainings are
         paired by seed, in one report or in several. Any other parameter in which the reports differ has its own column.
-        They are also written to `collected.csv`, `claims.csv` and `collected.html`, and the measures of reliance on the
-        background, per model and mask source, to `reliance.csv` and the page.
+        They are also written to `collected.csv`, `claims.csv` and `collected.html`; the measures of reliance on the
+        background, per model and mask source, to `reliance.csv` and the page; exchanged backgrounds, where the reports
+        have them, to `challenge.csv`, and the trainings' passes and seconds to `costs.csv`.
 
     Raises:
         ValueError: if there is no finished report, or one of another version of the kit. What lessons and other
@@ -43,13 +47,15 @@ def collect(folder):
         broken += [(where, model) for model in sorted(diverged)]
         rows += [row | where | {"diverged": row["model"] in diverged} for row in found]
         differences += [difference | where for difference in claims.differences(found)]
-    for where, found in _by_seed(runs, by, "headline", ("model", "attack")):  # its PGD is in the rows, on more images
+    for where, found in _by_seed(
+        runs, by, "headline", ("model", "attack", "region")
+    ):  # its PGD is in the rows, on more images
         lost = {model for there, model in broken if there == where}
         strongest = {}
         for row in found:  # the strongest attack comes first
-            strongest.setdefault(row["model"], row)
+            strongest.setdefault((row["model"], row["region"]), row)
         rows += [row | where | {"diverged": row["model"] in lost} for row in strongest.values()]
-    results = over_seeds(rows, [*by, "model", "attack", "region"], ("accuracy", "loss", "asr"))
+    results = over_seeds(rows, [*by, "model", "attack", "region"], (*QUANTITIES, *_there(rows, FURTHER)))
     counted = {}
     for row in rows:
         key = tuple(row[name] for name in (*by, "model", "attack", "region"))
@@ -57,11 +63,20 @@ def collect(folder):
     results.insert(results.columns.get_loc("seeds") + 1, "diverged", list(counted.values()))
     verdicts = judge(differences, by)
     headlines = _headlines(verdicts, by)
-    measured = [row | where for where, found in _by_seed(runs, by, "reliance", ("model", "source")) for row in found]
-    reliance = over_seeds(measured, [*by, "model", "source"], RELIANCE)
-    told = {"headlines": headlines, "diverged": broken, "runs": runs}
-    _write_tables(Path(folder), {"claims": verdicts, "collected": results, "reliance": reliance}, **told)
+    frames = {"claims": verdicts, "collected": results}
+    for name, key, quantities in (
+        ("reliance", ("model", "source"), RELIANCE),
+        ("challenge", ("model",), EXCHANGED),
+        ("costs", ("model",), ("passes", "seconds")),
+    ):
+        found = [row | where for where, of_seed in _by_seed(runs, by, name, key) for row in of_seed]
+        frames[name] = over_seeds(found, [*by, *key], quantities if name == "reliance" else _there(found, quantities))
+    _write_tables(Path(folder), frames, headlines=headlines, diverged=broken, runs=runs)
     return results, verdicts
+
+
+def _there(rows, quantities):
+    return [name for name in quantities if any(row.get(name) is not None for row in rows)]
 
 
 def _experiments(runs):
@@ -156,7 +171,7 @@ def _intervals_beside(frame):
 def _write_tables(folder, frames, *, headlines, diverged, runs):
     shown = {}
     for stem, frame in frames.items():
-        if frame.empty and stem == "reliance":
+        if frame.empty and stem not in ("claims", "collected"):
             continue
         frame.to_csv(folder / f"{stem}.csv", index=False)
         printed = _intervals_beside(frame).assign(eps=frame["eps"].map(eps_255))
@@ -183,8 +198,12 @@ def _write_tables(folder, frames, *, headlines, diverged, runs):
     )
     if "reliance" in shown:
         body += (
-            "<h2>Reliance on the background</h2><p>Per mask source. Leaning shows as an ASR difference (that of the "
+            "<h2>Reliance on the background</h2><p>Per mask source. Reliance shows as an ASR difference (that of the "
             "background minus that of the foreground) above 0, an RFS below 0, an energy ratio above 1.</p>"
             f"{shown['reliance']}"
         )
+    if "challenge" in shown:
+        body += f"<h2>Exchanged backgrounds</h2>{shown['challenge']}"
+    if "costs" in shown:
+        body += f"<h2>Cost of the trainings</h2><p>Passes per image; seconds with validation.</p>{shown['costs']}"
     metrics.write_text(folder / "collected.html", page.page("Collected reports", body))

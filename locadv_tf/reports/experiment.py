@@ -1,7 +1,7 @@
 """The report's experiment, from data to verdicts: trainings side by side, attacked alike.
 
 `notebooks/06_report.ipynb` shows what it finds. Read `experiment` first: a line of it is a section of the report and a
-function below.
+function in rows.py or headline.py.
 """
 
 from typing import NamedTuple
@@ -10,15 +10,12 @@ import numpy as np
 
 from locadv_tf import validation
 from locadv_tf.attacks.autoattack import BUDGETS, LocalizedAutoAttack
-from locadv_tf.attacks.pgd import PGD, RandomNoise
+from locadv_tf.attacks.pgd import PGD
 from locadv_tf.data.batches import first_images, images_at, labels_of
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.data.memory import fits
 from locadv_tf.data.sources import stratified
-from locadv_tf.evaluation import challenge, reliance
-from locadv_tf.evaluation.intervals import balanced_interval, with_interval
-from locadv_tf.evaluation.measurement import measure, natural_row, summarize
-from locadv_tf.reports import claims, headline
+from locadv_tf.reports import claims, headline, rows
 from locadv_tf.reports.stage import Stage
 from locadv_tf.reports.trained import CLASSIFIERS, train_all
 from locadv_tf.training.recipes import TRAININGS
@@ -43,8 +40,10 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "early_stopping": None,
     "train_steps": 5,
     "attack_steps": 20,
+    "attack_limit": None,
     "headline_budget": "fast",
     "headline_limit": 100,
+    "headline_everywhere": False,
     "trainings": list(TRAININGS),
     "reliance_limit": 200,
     "share": 0.5,
@@ -52,8 +51,6 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
 }
 CURVES = 500  # validation images that the training curves are of, at most
 SHOWN = 1000  # test images that are kept to be shown, where the split does not fit in memory
-UNEQUAL = 2  # so many times the smallest class the largest must have for balanced accuracies to be shown
-QUICK_STEPS = 10  # of the attack in the measures of reliance, at most
 
 
 class Data(NamedTuple):
@@ -76,7 +73,8 @@ class Experiment(NamedTuple):
         first: the training that the others are shown beside: "natural", or the first of a report without it.
         strongest: the attack object of the headline and its checks, a `LocalizedAutoAttack`.
         attack: the attack object of the evaluation, a `PGD`.
-        measurements: `measurements[training][condition]`, a `Measurement` each, for the keys of `conditions`.
+        measurements: `measurements[training][condition]`: for the keys of `rows.conditions` a `Measurement` each of
+            the images that are attacked; for "natural" a `Natural` of all test images.
         test: `(images, labels, masks)` of the test split, the first 1,000 of one that is streamed; float32
             `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
         other_masks: the other source's masks `(N, H, W, 1)` of the same images.
@@ -129,46 +127,42 @@ def experiment(parameters=None, *, progress=True):
         headline.strongest_attack(eps, budget=asked["headline_budget"], classes=len(data.names)),
     )
     labels = labels_of(data.test)
-    chosen = stratified(labels, asked["headline_limit"], seed=asked["seed"])  # of the headline and of its checks
+    attacked = _some_attacked(data.test, labels, asked)
+    elsewhere = _some_attacked(data.elsewhere, labels, asked)
+    known = labels if attacked is data.test else attacked[1]
+    chosen = stratified(known, asked["headline_limit"], seed=asked["seed"])  # of the headline and of its checks
+
+    regions = validation.REGIONS if asked["headline_everywhere"] else ("background",)
 
     trained = train_all(asked, data, eps, progress)
     models = trained.models
     first = "natural" if "natural" in models else next(iter(models))
     tried = Stage(models, progress)
-    measurements = _measure(tried, data.test, conditions(attack), asked["seed"])
+    measurements = rows.measure_all(tried, data.test, attacked, rows.conditions(attack), asked["seed"])
     ledger = claims.ledger(measurements, eps=eps)
-    sample = images_at(data.test, chosen)
+    sample = _at(attacked, chosen)
     some = images_at(data.test, stratified(labels, asked["reliance_limit"], seed=asked["seed"]))
     results = {
         "eps": eps,
-        "headline": headline.accuracies(tried, sample, strongest, attack, measurements, chosen, seed=asked["seed"]),
-        "rows": _rows(measurements, conditions(attack), labels),
-        "curve": _curve(tried, measurements, data.test, attack, asked),
-        "other_mask": _other_mask(tried, data.elsewhere, attack, asked),
+        "headline": headline.accuracies(
+            tried, sample, strongest, attack, measurements, chosen, regions, seed=asked["seed"]
+        ),
+        "rows": rows.main_rows(measurements, rows.conditions(attack), labels, known),
+        "curve": rows.curve(tried, measurements, attacked, attack, asked),
+        "other_mask": rows.other_mask(tried, elsewhere, attack, asked),
         "costs": trained.costs,
         "verdicts": headline.checks(tried, sample, strongest, seed=asked["seed"]),
         "claims": ledger,
         "counts": claims.counts(ledger),
         "histories": trained.histories,
-        "reliance": _reliance(tried, first, some, attack, asked),
-        "challenge": _challenge(tried, asked),
+        "reliance": rows.reliance_rows(tried, first, some, attack, asked),
+        "challenge": rows.challenge_rows(tried, asked),
         "overfitting": trained.overfitting,
     }
     sizes = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
     other_masks = first_images(data.elsewhere, len(test[1]))[2]
     found = asked, results, models, first, strongest, attack, measurements
     return Experiment(*found, test, other_masks, data.names, sizes, streamed)
-
-
-def conditions(attack):
-    """Under what each classifier is measured: a dictionary from a name to `(attack, region)`.
-
-    Example:
-        >>> [f"{name}: {found} on {region}" for name, (found, region) in conditions(PGD(eps=0.1)).items()][:2]
-        ['noise: random noise, eps = 25.5/255 on background', 'foreground: PGD-10, eps = 25.5/255 on foreground']
-    """
-    found = {"noise": (RandomNoise(eps=attack.eps), "background")}
-    return found | {region: (attack, region) for region in ("foreground", "background", "full")}
 
 
 def _asked(parameters):
@@ -181,6 +175,8 @@ def _asked(parameters):
         validation.choice(name, TRAININGS, name="trainings")
     validation.choice(asked["headline_budget"], tuple(BUDGETS), name="headline_budget")
     validation.count(asked["headline_limit"], name="headline_limit")
+    if asked["attack_limit"] is not None:
+        validation.count(asked["attack_limit"], name="attack_limit")
     if asked["classifier"] is not None:
         validation.choice(asked["classifier"], CLASSIFIERS, name="classifier")
     return asked
@@ -201,67 +197,13 @@ def _data(asked):
     )
 
 
-def _measure(tried, test, under, seed):
-    return {
-        name: {
-            condition: measure(model, test, attack, region=region, seed=seed)
-            for condition, (attack, region) in under.items()
-        }
-        for name, model in tried.each("attacks")
-    }
+def _some_attacked(test, labels, asked):
+    """The test images that are attacked: all of them, or of each class its share, as arrays."""
+    limit = asked["attack_limit"]
+    if limit is None or limit >= len(labels):
+        return test
+    return images_at(test, stratified(labels, limit, seed=asked["seed"]))
 
 
-def _rows(measurements, under, labels):
-    rows, counts = [], np.unique(labels, return_counts=True)[1]
-    unequal = counts.max() > UNEQUAL * counts.min()
-
-    def balanced(verdicts):
-        return with_interval("accuracy_balanced", balanced_interval(verdicts, labels)) if unequal else {}
-
-    for name, found in measurements.items():
-        natural = found["background"]
-        row = {"model": name, "condition": "natural"} | natural_row(natural)
-        rows.append(row | balanced(natural.natural_correct))
-        for condition, (attack, region) in under.items():
-            where = {"model": name, "condition": condition, "attack": attack.name, "region": region, "eps": attack.eps}
-            rows.append(where | summarize(found[condition]) | balanced(found[condition].correct))
-    return rows
-
-
-def _curve(tried, measurements, test, attack, asked):
-    rows = []
-    for name, model in tried.each("budgets"):
-        rows.append({"model": name} | natural_row(measurements[name]["background"]))
-        for multiple in asked["eps_multiples"]:
-            other = PGD(eps=min(multiple * attack.eps, 1.0), steps=attack.steps)
-            known = measurements[name]["background"] if other == attack else None
-            found = known or measure(model, test, other, seed=asked["seed"], stop="fooled")
-            rows.append({"model": name, "eps": other.eps} | headline.of_verdicts(found))
-    return rows
-
-
-def _other_mask(tried, elsewhere, attack, asked):
-    rows = []
-    for name, model in tried.each("other masks"):
-        found = measure(model, elsewhere, attack, seed=asked["seed"], stop="fooled")
-        where = {"model": name, "mask": asked["other_mask"], "attack": attack.name, "region": "background"}
-        rows.append(where | {"eps": attack.eps} | summarize(found))
-    return rows
-
-
-def _reliance(tried, first, some, attack, asked):
-    images, labels, own = some
-    sources = reliance.draw_masks(images, labels, own=own, model=tried.models[first], seed=asked["seed"])
-    quick = PGD(eps=attack.eps, steps=min(attack.steps, QUICK_STEPS))
-    rows, shown = [], dict.fromkeys([first, *(name for name in tried.models if name == "LAT")])
-    for name, model in tried.each("reliance", shown):
-        found = reliance.by_source(model, images, labels, sources, quick, seed=asked["seed"])
-        rows += [{"model": name} | row for row in found]
-    return rows
-
-
-def _challenge(tried, asked):
-    if asked["dataset"] != "composite":
-        return []
-    drawn = challenge.challenge_images(limit=asked["reliance_limit"], seed=asked["seed"])
-    return [{"model": name} | challenge.score(model, drawn) for name, model in tried.each("challenge")]
+def _at(attacked, places):
+    return tuple(part[places] for part in attacked) if isinstance(attacked, tuple) else images_at(attacked, places)

@@ -16,30 +16,31 @@ def strongest_attack(eps, *, budget, classes):
     return LocalizedAutoAttack(eps=eps, budget=budget, targets=min(9, classes - 1), **few)
 
 
-def accuracies(tried, sample, strongest, attack, measurements, chosen, *, seed):
+def accuracies(tried, sample, strongest, attack, measurements, chosen, regions, *, seed):
     """The accuracies that the report opens with: the strongest attack, and the evaluation's on the same images.
 
     Args:
         tried: a `Stage`.
         sample: `(images, labels, masks)` of the images, float32 `(N, H, W, C)`, int64 `(N,)`, float32 `(N, H, W, 1)`.
         strongest, attack: the attack objects.
-        measurements: `measurements[training]["background"]`, a `Measurement` of `attack` on the test images.
-        chosen: the sample's places among the test images, integers `(N,)`.
+        measurements: `measurements[training][region]`, a `Measurement` of `attack` on the attacked images.
+        chosen: the sample's places among the attacked images, integers `(N,)`.
+        regions: which the strongest attack gets; the checks are of "background", the first.
         seed: integer that all random numbers follow from.
 
     Returns:
-        A row per training and attack, the strongest attack first; schema.py says what is in it.
+        A row per training, region and attack, the strongest attack first; schema.py says what is in it.
     """
     rows = []
     for name, model in tried.each("headline"):
-        whole = measurements[name]["background"]
-        for method, found in (
-            (strongest, measure(model, sample, strongest, seed=seed, stop="fooled")),
-            (attack, Measurement(*(part[chosen] for part in whole))),
-        ):
-            row = {"model": name, "attack": method.name, "region": "background", "eps": method.eps}
-            natural = [natural_row(found)[f"accuracy{end}"] for end in ("", "_low", "_high")]
-            rows.append(row | with_interval("natural_accuracy", natural) | of_verdicts(found))
+        for region in regions:
+            for method, found in (
+                (strongest, measure(model, sample, strongest, region=region, seed=seed, stop="fooled")),
+                (attack, Measurement(*(part[chosen] for part in measurements[name][region]))),
+            ):
+                row = {"model": name, "attack": method.name, "region": region, "eps": method.eps}
+                natural = [natural_row(found)[f"accuracy{end}"] for end in ("", "_low", "_high")]
+                rows.append(row | with_interval("natural_accuracy", natural) | of_verdicts(found))
     return rows
 
 

@@ -41,7 +41,8 @@ RESULTS = {
     "eps": _NUMBER | {"description": "the budget of training and evaluation, in pixel units of [0, 1]"},
     "rows": _rows(
         "a row per training (model) and condition: natural, noise, foreground, background, full; further keys are "
-        "those of summarize: accuracy, asr and loss, each with _low and _high, mean_change, psnr, ssim, …",
+        "those of summarize: accuracy, asr and loss, each with _low and _high, mean_change, psnr, ssim, …; natural "
+        "rows are of all test images and have ece, the expected calibration error",
         model=_TEXT, condition=_TEXT, attack=_TEXT, region=_TEXT, eps=_NUMBER, n=_COUNT, accuracy=_NUMBER, loss=_MAYBE,
     ),
     "headline": _rows(

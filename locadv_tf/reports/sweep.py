@@ -18,6 +18,7 @@ from pathlib import Path
 
 from locadv_tf.reports import metrics, notebooks, report, schema
 
+NOT_ASKED = ("output_dir", "save_models")  # where a report goes and what it leaves: not what it finds
 ONE_AT_A_TIME = threading.Lock()  # papermill changes the working directory, which all threads of a worker share
 
 
@@ -34,8 +35,9 @@ class Cell:
         source = notebooks.notebook_path("06_report")
         known = notebooks.notebook_parameters(source)
         profile = notebooks.check_parameters(source, notebooks.profile_parameters(self.profile), known_only=True)
-        defaults = {name: default for name, (default, _) in known.items() if name != "output_dir"}
-        return defaults | profile | notebooks.check_parameters(source, self.parameters)
+        defaults = {name: default for name, (default, _) in known.items()}
+        asked = defaults | profile | notebooks.check_parameters(source, self.parameters)
+        return {name: value for name, value in asked.items() if name not in NOT_ASKED}
 
     def done(self):
         """The parameters of the report that the folder holds the numbers of; None: it holds none."""

@@ -65,7 +65,8 @@ def headline_table(rows, verdicts):
     lines = {}
     for row in rows:
         line = lines.setdefault(row["model"], {"model": row["model"], "natural (%)": _text(row, "natural_accuracy")})
-        line[f"{row['attack']} (%)"] = _text(row, "accuracy")
+        where = "" if row.get("region", "background") == "background" else f", {row['region']}"
+        line[f"{row['attack']}{where} (%)"] = _text(row, "accuracy")
     for name, line in lines.items():
         failed = [row["check"] for row in verdicts.get(name, ()) if row["outcome"] == "fail"]
         line["checks that failed"] = "; ".join(failed) or ("none" if name in verdicts else "not checked")
@@ -143,6 +144,12 @@ HEADS = {
     "mixed_rand_balanced": "Mixed-Rand, balanced (%)",
     "original_balanced": "as it is, balanced (%)",
     "accuracy_balanced": "balanced accuracy (%)",
+    "ece": "ECE (points)",
+    "mixed_same_balanced": "Mixed-Same, balanced (%)",
+    "only_fg_balanced": "Only-FG, balanced (%)",
+    "only_bg_b_balanced": "Only-BG-B, balanced (%)",
+    "only_bg_t_balanced": "Only-BG-T, balanced (%)",
+    "no_fg_balanced": "No-FG, balanced (%)",
     "worst_group": "worst group (%)",
     "only_fg": "Only-FG (%)",
     "only_bg_b": "Only-BG-B (%)",
@@ -154,14 +161,8 @@ _SHARES = ("accuracy", "natural_accuracy", "asr", "clipped", "background_mean", 
 _SHARES += ("asr_background", "asr_foreground", "asr_difference", "asr_background_equal", "asr_foreground_equal")
 _SHARES += ("asr_difference_equal", "area_equal", "accuracy_background_noise", "accuracy_foreground_noise")
 _SHARES += ("mixed_same", "mixed_rand", "bg_gap", "worst_group", "only_fg", "only_bg_b", "only_bg_t", "no_fg")
-_SHARES += (
-    "mixed_next",
-    "original",
-    "bg_gap_balanced",
-    "mixed_rand_balanced",
-    "original_balanced",
-    "accuracy_balanced",
-)
+_SHARES += ("mixed_next", "original", "ece")
+_SHARES += tuple(name for name in HEADS if name.endswith("_balanced"))
 _DIGITS = {"psnr": 1, "passes": 1, "seconds": 0, "rfs": 2, "energy_ratio": 2, "correlation": 2}
 
 

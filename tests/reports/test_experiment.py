@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 import locadv_tf as la
 from locadv_tf.data import memory, sources
 from locadv_tf.reports import experiment as module
-from locadv_tf.reports import headline, notebooks, schema, trained
+from locadv_tf.reports import headline, notebooks, rows, schema, trained
 from locadv_tf.reports.stage import Stage
 from locadv_tf.verdicts import checklist
 
@@ -22,7 +22,7 @@ TINY = {
 
 def test_the_defaults_are_those_of_the_notebook():
     found = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
-    found.pop("output_dir")
+    found.pop("output_dir"), found.pop("save_models")  # where a report goes and what it leaves
     assert {name: default for name, (default, _) in found.items()} == module.DEFAULTS
 
 
@@ -36,6 +36,7 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"headline_budget": "slow"}, "headline_budget='slow' is unknown; expected one of 'standard', 'fast'"),
         ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'colour_cnn', 'resid"),
         ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
+        ({"attack_limit": 0}, "attack_limit=0; expected a whole number, at least 1"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeypatch):
@@ -71,7 +72,7 @@ def test_every_part_is_there_for_every_training(run):
     assert [(row["model"], row["epochs"], row["passes"]) for row in results["costs"]] == [(n, 1, 1.5) for n in names]
     assert [row["model"] for row in results["other_mask"]] == names == list(results["overfitting"])
     assert [(row["model"], row["eps"]) for row in results["curve"]] == [(n, e) for n in names for e in (0.0, 0.05)]
-    assert [row["condition"] for row in results["rows"]] == 2 * ["natural", *module.conditions(run.attack)]
+    assert [row["condition"] for row in results["rows"]] == 2 * ["natural", *rows.conditions(run.attack)]
     assert {(row["model"], row["source"]) for row in results["reliance"]} >= {(n, s) for n in names for s in ("own",)}
 
 
@@ -89,6 +90,32 @@ def test_the_headline_and_its_checks_have_the_same_images_and_the_same_attack(ru
         beside = found[name, run.attack.name]
         assert beside["accuracy"] == run.measurements[name]["background"].correct[chosen].mean()
         assert beside["natural_accuracy"] == first["natural_accuracy"] and "loss" not in beside
+
+
+def test_some_test_images_are_attacked_and_all_are_asked(monkeypatch):
+    """The natural row is of all; every attack, the headline on all regions and its checks are of the same few."""
+    monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))
+    asked = TINY | {"trainings": ["LAT"], "test_limit": 20, "attack_limit": 6, "headline_limit": 4}
+    run = la.experiment(asked | {"headline_everywhere": True}, progress=False)
+    counts = {row["condition"]: row["n"] for row in run.results["rows"]}
+    assert counts.pop("natural") == 20 == len(run.measurements["LAT"]["natural"].natural_loss)
+    assert set(counts.values()) == {6} == {row["n"] for row in run.results["curve"] + run.results["other_mask"]}
+    places = sources.stratified(run.test[1], 6, seed=3)
+    attacked = tuple(part[places] for part in run.test)
+    again = la.measure(run.models["LAT"], attacked, run.attack, region="full", seed=3)
+    np.testing.assert_array_equal(again.correct, run.measurements["LAT"]["full"].correct)
+    few = sources.stratified(attacked[1], 4, seed=3)
+    headlines = run.results["headline"]
+    assert [(row["region"], row["attack"]) for row in headlines] == [
+        (region, attack.name)
+        for region in ("background", "foreground", "full")
+        for attack in (run.strongest, run.attack)
+    ]
+    assert headlines[5]["accuracy"] == again.correct[few].mean()
+    assert run.results["verdicts"]["LAT"][0]["numbers"]["accuracy"] == headlines[0]["accuracy"]
+    first = run.results["rows"][0]
+    assert first["loss"] == pytest.approx(run.measurements["LAT"]["natural"].natural_loss.mean(), rel=1e-5)
+    assert 0 <= first["ece"] <= 1
 
 
 @pytest.mark.slow
@@ -135,12 +162,12 @@ def test_every_training_is_asked_for_its_checks_by_name(run):
 
 
 def test_the_budget_of_the_evaluation_is_not_attacked_twice(monkeypatch, run):
-    monkeypatch.setattr(module, "measure", None)
+    monkeypatch.setattr(rows, "measure", None)
     test = la.load_data("digits", "test[:2]")
     asked = TINY | {"eps_multiples": [1.0]}
-    rows = module._curve(Stage(run.models, False), run.measurements, test, run.attack, asked)
+    found = rows.curve(Stage(run.models, False), run.measurements, test, run.attack, asked)
     own = {row["model"]: row for row in run.results["rows"] if row["condition"] == "background"}
-    assert [row["accuracy"] for row in rows if row["eps"]] == [own[name]["accuracy"] for name in run.models]
+    assert [row["accuracy"] for row in found if row["eps"]] == [own[name]["accuracy"] for name in run.models]
 
 
 def test_few_classes_have_no_dlr_loss():
@@ -201,14 +228,19 @@ def test_photographs_are_resized_trained_as_today_and_judged_by_class(tmp_path, 
     monkeypatch.setattr(trained, "train_classifier", lambda *a, **k: calls.append(k) or train(*a, **k))
     asked = TINY | {"dataset": "unequal", "image_size": 16, "classifier": "residual_cnn", "width": 4}
     asked |= {"modern": True, "batch_size": 4, "early_stopping": 1, "other_mask": "center", "trainings": ["LAT"]}
-    run = la.experiment(asked | {"test_limit": None}, progress=False)
+    asked |= {"test_limit": None, "reliance_limit": 12}
+    run = la.experiment(asked, progress=False)
     (given,) = calls
     assert given["attack"] == la.single_step(run.results["eps"]) and run.results["eps"] == 4 / 255
     assert given["augment"] is la.flip_and_shift and given["class_weight"] == "balanced"
     assert (given["optimizer"], given["batch_size"], given["early_stopping"]) == ("adamw", 4, 1)
     assert run.test[0].shape[1:] == (16, 16, 3) and run.models["LAT"].name == "residual_cnn"
-    rows = run.results["rows"]
-    assert all(0 <= row["accuracy_balanced"] <= 1 for row in rows)
+    found = run.results["rows"]
+    assert all(0 <= row["accuracy_balanced"] <= 1 for row in found)
     right = run.measurements["LAT"]["background"].natural_correct
     expected = np.mean([right[run.test[1] == label].mean() for label in np.unique(run.test[1])])
-    assert rows[0]["accuracy_balanced"] == pytest.approx(expected)
+    assert found[0]["accuracy_balanced"] == pytest.approx(expected)
+    (exchanged,) = run.results["challenge"]  # drawn masks: objects can be cut out
+    assert exchanged["n"] == 12 and 0 <= exchanged["mixed_same_balanced"] <= 1 and "bg_gap" in exchanged
+    few = rows.challenge_rows(Stage(run.models, False), run.parameters | {"reliance_limit": 4})
+    assert few == []  # the second class has one photograph: there is none to exchange it with

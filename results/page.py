@@ -1,0 +1,210 @@
+"""Writes what the studies say: `python results/page.py` makes results/README.md and the table of the README.
+
+Every number comes from the tables in results/runs/, which `collect` made of the metrics.json files there. The words
+around them are in results/answer.md, whose places in braces are filled in.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+HERE = Path(__file__).resolve().parent
+TITLES = {
+    "mnist": "MNIST", "cifar10-plain": "CIFAR-10, plain", "cifar10-modern": "CIFAR-10, modern",
+    "photographs": "photographs",
+}  # fmt: skip
+CLAIMS = {
+    "sensitivity": "the background attack fools natural training more often than noise (points)",
+    "imperceptible": "… imperceptibly (by convention)",
+    "unnecessary": "… unnecessarily: LAT regains accuracy at no loss of natural accuracy",
+    "natural_loss": "LAT has the lower loss on natural images",
+    "background_loss": "LAT has the lower loss on background-adversarial images",
+}
+CONTROLS = {
+    "_compute": "natural, equal compute", "_noise": "noise", "_mask": "random mask", "_at": "AT",
+}  # fmt: skip
+BEGIN, END = "<!-- results: written by results/page.py -->", "<!-- end of results -->"
+
+
+def parts(name):
+    """A study's data, budget and what else is particular: `("mnist", "26", "train1000")`."""
+    data, eps, more = re.fullmatch(r"(.+?)-(\d+)(?:-(.+))?", name).groups()
+    more = re.sub(r"^train(\d+)$", r"\1 training images", re.sub(r"^share(\d+)$", r"share \1 %", more or ""))
+    return data, eps, {"centre": "centre as mask"}.get(more, more)
+
+
+class Found:
+    """What is kept of one study."""
+
+    def __init__(self, folder, planned):
+        self.name, self.planned = folder.name, planned
+        self.claims = pd.read_csv(folder / "claims.csv").set_index("key")
+        self.rows = pd.read_csv(folder / "collected.csv")
+        costs = folder / "costs.csv"
+        self.costs = pd.read_csv(costs).set_index("model") if costs.exists() else pd.DataFrame()
+        self.cells = len(list(folder.glob("*/metrics.json")))
+
+    @property
+    def title(self):
+        data, eps, more = parts(self.name)
+        return f"{TITLES[data]}, {eps}/255" + (f", {more}" if more else "")
+
+    def claim(self, key):
+        """A claim's verdict, with its effect and interval: `undecided, −0.004 [−0.010, +0.002]`."""
+        if key not in self.claims.index:
+            return "–"
+        row = self.claims.loc[key]
+        return f"{row['verdict']}{self._effect(row)} ({int(row['seeds'])})"
+
+    def effect(self, key):
+        """The difference behind a claim or control, with its interval, without a verdict."""
+        return self._effect(self.claims.loc[key]).removeprefix(", ") if key in self.claims.index else "–"
+
+    def value(self, model, region, quantity, *, strongest=False):
+        """A mean over seeds with its interval."""
+        rows = self.rows[(self.rows["model"] == model) & (self.rows["region"] == region)]
+        ensemble = rows["attack"].str.startswith("LocalizedAutoAttack")
+        rows = rows[ensemble if strongest else ~ensemble & (rows["attack"] != "random noise")]
+        if rows.empty or quantity not in rows:
+            return "–"
+        return _mean(rows.iloc[0], quantity)
+
+    def _effect(self, row):
+        if pd.isna(row["difference"]):
+            return ""
+        points = row.name in ("sensitivity",) or "accuracy" in row.name
+        scale, digits = (100, 1) if points else (1, 3)
+        text = f", {_signed(scale * row['difference'], digits)}"
+        if pd.notna(row["difference_low"]):
+            ends = (_signed(scale * row[f"difference_{end}"], digits) for end in ("low", "high"))
+            text += f" [{', '.join(ends)}]"
+        return text + (" points" if points else "")
+
+
+def _signed(value, digits):
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _mean(row, quantity):
+    scale, digits = (1, 3) if quantity in ("loss", "ssim") else (100, 1)
+    if pd.isna(row[quantity]):
+        return "–"
+    text = f"{scale * row[quantity]:.{digits}f}"
+    low, high = row[f"{quantity}_low"], row[f"{quantity}_high"]
+    return text + (f" [{scale * low:.{digits}f}, {scale * high:.{digits}f}]" if pd.notna(low) else "")
+
+
+def read(folder=HERE / "runs"):
+    """The studies of which something is kept, in the plan's order, and the names of those of which nothing is."""
+    planned = {}
+    for study in yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))["studies"]:
+        planned[study["name"]] = planned.get(study["name"], 0) + len(study["trainings"]) * study["seeds"]
+    there = [name for name in planned if (folder / name / "claims.csv").exists()]
+    return [Found(folder / name, planned[name]) for name in there], [name for name in planned if name not in there]
+
+
+def claims_table(found):
+    """Claim × study: verdict, effect, interval, seeds."""
+    lines = [["claim", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    lines += [[text, *(study.claim(key) for study in found)] for key, text in CLAIMS.items()]
+    return _table(lines)
+
+
+def controls_table(found, quantity):
+    """LAT minus each control, on one loss."""
+    lines = [["LAT minus …", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    for end, control in ({"": "natural"} | CONTROLS).items():
+        lines.append([control, *(study.effect(f"{quantity}_loss{end}") for study in found)])
+    return _table(lines)
+
+
+def trainings_table(study):
+    """Every training of a study: losses, accuracies, calibration and cost."""
+    heads = ["training", "natural loss", "natural accuracy", "ECE", "background loss, PGD-40"]
+    heads += [f"{region}, LocalizedAutoAttack" for region in ("background", "foreground", "full")]
+    balanced = "accuracy_balanced" in study.rows
+    heads += ["balanced accuracy, natural", "balanced, background PGD-40"] if balanced else []
+    lines = [[*heads, "passes", "minutes"], ["---"] * (len(heads) + 2)]
+    for model in dict.fromkeys(study.rows["model"]):
+        line = [model, *(study.value(model, "none", name) for name in ("loss", "accuracy", "ece"))]
+        line.append(study.value(model, "background", "loss"))
+        regions = ("background", "foreground", "full")
+        line += [study.value(model, region, "accuracy", strongest=True) for region in regions]
+        if balanced:
+            line += [study.value(model, region, "accuracy_balanced") for region in ("none", "background")]
+        cost = study.costs.loc[model]
+        lines.append([*line, f"{cost['passes']:.1f}", f"{cost['seconds'] / 60:.1f}"])
+    return _table(lines)
+
+
+def _table(lines):
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def fill(text, found):
+    """Fills `{study.claim.key}`, `{study.effect.key}` and `{study.value.model.region.quantity[.strongest]}`."""
+    by_name = {study.name: study for study in found}
+
+    def put(match):
+        name, kind, *rest = match.group(1).split(".")
+        if name not in by_name:
+            return "(not run yet)"
+        if kind == "value":
+            model, region, quantity, *strongest = rest
+            return by_name[name].value(model, region, quantity, strongest=bool(strongest))
+        return getattr(by_name[name], kind)(*rest)
+
+    return re.sub(r"\{([\w.,\- ]+)\}", put, text)
+
+
+def page(found, missing):
+    """The text of results/README.md."""
+    parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
+    parts += [
+        "## The abstract's claims",
+        "Mean difference over seeds, 95 % interval (Student's t), (paired seeds). "
+        "p-values are corrected by Holm's procedure within a column.",
+        claims_table(found),
+    ]
+    parts += [
+        "## Beside the controls",
+        "LAT minus the other training, paired by seed; not corrected. Below 0, LAT has the lower loss.",
+        "Natural loss:",
+        controls_table(found, "natural"),
+        "Loss under the background attack (PGD-40):",
+        controls_table(found, "background"),
+    ]
+    parts.append("## Every training")
+    for study in found:
+        told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. Means over seeds with 95 % "
+        parts += [f"### {study.title}", told + "intervals; shares in %.", trainings_table(study)]
+    parts += [
+        "## What is missing",
+        ("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".") if missing else "Nothing of the plan.",
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"  # fmt: skip
+
+
+def readme_block(found):
+    """What stands between the marks of the project's README."""
+    return f"{BEGIN}\n{claims_table(found)}\n{END}"
+
+
+def main():
+    found, missing = read()
+    if not found:
+        sys.exit("nothing is kept in results/runs yet; run: make results")
+    (HERE / "README.md").write_text(page(found, missing), encoding="utf-8")
+    readme = HERE.parent / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN in text:
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        readme.write_text(before + readme_block(found) + after, encoding="utf-8")
+    print(HERE / "README.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The studies in results/: the plan, what is kept and what is left, and that every number of the pages is traced."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import locadv_tf as la
+from locadv_tf.reports import collect, metrics, notebooks, schema
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+sys.path.insert(0, str(RESULTS))
+import page  # noqa: E402
+import run as results_run  # noqa: E402
+
+PLAN = yaml.safe_load((RESULTS / "plan.yaml").read_text(encoding="utf-8"))
+KEPT = sorted((RESULTS / "runs").rglob("metrics.json"))
+
+
+def test_the_plan_asks_for_known_trainings_and_parameters():
+    known = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
+    for part in [PLAN["everywhere"], *PLAN["recipes"].values()]:
+        assert set(part) <= set(known)
+    for study in PLAN["studies"]:
+        assert set(study["trainings"]) <= set(la.TRAININGS) and study["recipe"] in PLAN["recipes"]
+        data, eps, _ = page.parts(study["name"])
+        assert study["seeds"] >= 3 and data in page.TITLES and eps == str(study["eps_255"])
+
+
+def test_the_protocol_names_every_recipe_and_the_least_that_must_run():
+    protocol = (RESULTS / "PROTOCOL.md").read_text(encoding="utf-8")
+    for recipe in PLAN["recipes"].values():
+        assert f"{recipe['epochs']} epochs" in protocol
+    assert [study["name"] for study in PLAN["studies"][:3]] == ["mnist-26", "cifar10-plain-4", "cifar10-modern-4"]
+
+
+@pytest.fixture
+def study(tmp_path):
+    planned = {"name": "mnist-26", "recipe": "mnist", "eps_255": 26, "trainings": ["LAT"], "seeds": 3, "minutes": 7}
+    return results_run.Study(PLAN, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False)
+
+
+def finish(cell, **changes):
+    """What a cell leaves in its folder, without the work."""
+    nothing = {name: {"array": [], "object": {}, "number": 0.1}[part["type"]] for name, part in schema.RESULTS.items()}
+    nothing["rows"] = [
+        {"model": "LAT", "condition": "natural", "attack": "natural", "region": "none", "eps": 0.0, "n": 9,
+         "accuracy": 0.9, "loss": 0.3, "asr": None}
+    ]  # fmt: skip
+    metrics.write_metrics(cell.folder, parameters=cell.asked() | changes, results=nothing, kind="report")
+    metrics.write_text(cell.folder / "report.html", "<html></html>")
+
+
+def test_a_kept_cell_is_not_run_again_and_a_changed_plan_asks_for_it_anew(study):
+    first, *others = study.cells
+    assert study.left() == study.cells and study.minutes_of(first) == 7
+    finish(first)
+    study.keep()
+    assert study.left() == others
+    kept = study.place(first) / "metrics.json"
+    assert kept.read_bytes() == (first.folder / "metrics.json").read_bytes()
+    shutil.rmtree(first.folder)  # the next machine has only what is kept
+    study.keep()
+    assert study.left() == others and (study.kept / "collected.csv").exists()
+    assert study.minutes_of(others[0]) == json.loads(kept.read_text())["wall_seconds"] / 60
+    content = json.loads(kept.read_text())
+    kept.write_text(json.dumps(content | {"parameters": content["parameters"] | {"epochs": 11}}))
+    assert study.left() == study.cells
+
+
+def test_cells_of_other_parameters_are_not_kept(study):
+    finish(study.cells[0], epochs=11)
+    study.keep()
+    assert study.left() == study.cells and not study.kept.exists()
+
+
+def test_quick_takes_a_tenth(tmp_path):
+    planned = PLAN["studies"][0]
+    quick = results_run.Study(PLAN, planned, kept=tmp_path, work=tmp_path, quick=True)
+    assert len(quick.cells) == 3 * len(planned["trainings"])
+    asked = quick.cells[0].asked()
+    assert asked["test_limit"] == 1000 and asked["attack_limit"] == 100 and quick.minutes == planned["minutes"] / 10
+
+
+def test_what_is_left_is_said_before_anything_runs(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(results_run, "HERE", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    shutil.copy(RESULTS / "plan.yaml", tmp_path / "results")
+    assert results_run.main(["--plan", "--studies", "mnist-26"]) == 0
+    said = capsys.readouterr().out
+    assert "mnist-26" in said and "0 of 20 cells done" in said and "hours with 2 workers" in said
+    with pytest.raises(SystemExit):
+        results_run.main(["--studies", "mnist"])
+    assert "unknown: mnist; the plan has mnist-26" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_the_tables_are_those_of_the_kept_runs(tmp_path):
+    for folder in sorted(path for path in (RESULTS / "runs").iterdir() if path.is_dir()):
+        again = tmp_path / folder.name
+        shutil.copytree(folder, again)
+        collect.collect(again)
+        for table in sorted(folder.glob("*.csv")):
+            pd.testing.assert_frame_equal(pd.read_csv(again / table.name), pd.read_csv(table))
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_every_number_of_the_pages_comes_from_the_kept_runs():
+    """The pages are written by a command: they are what it writes, and the words around the numbers hold none."""
+    found, missing = page.read()
+    assert (RESULTS / "README.md").read_text(encoding="utf-8") == page.page(found, missing)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page.readme_block(found) in readme
+    words = re.sub(
+        r"\{[^}]*\}|`[^`]*`|\([^)]*\)|arXiv:\S+|CIFAR-10|PGD-\d+|\d+/255", "", (RESULTS / "answer.md").read_text()
+    )
+    assert not re.findall(r"\d+[.,]\d+|\d+ ?%", words)
+
+
+def test_results_stay_small():
+    size = sum(path.stat().st_size for path in RESULTS.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert size < 15e6
