@@ -26,6 +26,7 @@ CLAIMS = {
 CONTROLS = {
     "_compute": "natural, equal compute", "_noise": "noise", "_mask": "random mask", "_at": "AT",
 }  # fmt: skip
+MAIN = ("mnist-26", "cifar10-plain-4", "cifar10-modern-4", "photographs-4")  # what the README has room for
 BEGIN, END = "<!-- results: written by results/page.py -->", "<!-- end of results -->"
 
 
@@ -190,7 +191,12 @@ def page(found, missing):
 
 def readme_block(found):
     """What stands between the marks of the project's README."""
-    return f"{BEGIN}\n{claims_table(found)}\n{END}"
+    shown = [study for study in found if study.name in MAIN]
+    controls = [f"LAT − random mask, {quantity} loss" for quantity in ("natural", "background")]
+    lines = claims_table(shown).splitlines()
+    for text, key in zip(controls, ("natural_loss_mask", "background_loss_mask"), strict=True):
+        lines.append("| " + " | ".join([text, *(study.effect(key) for study in shown)]) + " |")
+    return f"{BEGIN}\n" + "\n".join(lines) + f"\n{END}"
 
 
 def main():
