@@ -206,10 +206,11 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
         assert list(caught) == list(expected)
         assert not {mistake: missed for mistake in caught if (missed := expected[mistake] - set(caught[mistake]))}
     if name == "05_evaluation_pitfalls":
-        rows = metrics["results"]["bounds"]  # for each budget an attack, its proof, and the proof for the whole image
-        triples = [[row["accuracy"] for row in rows[i : i + 3]] for i in range(0, len(rows), 3)]
-        assert all(attacked >= masked >= whole for attacked, masked, whole in triples)
-        assert len(set(triples[0])) == 1 and triples[1][1] > 0, "eps 0 is the natural accuracy; something is proven"
+        rows = metrics["results"]["bounds"]  # an attack, then its proof, for each budget and classifier
+        pairs = [(a["accuracy"], b["accuracy"]) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        assert all(attacked >= proven for attacked, proven in pairs)
+        assert all(attacked == proven for attacked, proven in pairs[:2]), "eps = 0 is the natural accuracy"
+        assert any(proven > 0 for _, proven in pairs[2:]), "something is proven"
     _, pictures = check_html(path)
     assert pictures
     if name in WITH_TURNS:
