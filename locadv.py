@@ -257,6 +257,12 @@ def _course(commands):
     command = _command(steps, "publish", text, run="course publish")
     command.add_argument("--to", required=True, metavar="FOLDER", help="a new folder")
 
+    text = "run lessons and make slides of them that open offline, one HTML file each"
+    command = _command(steps, "slides", text, run="course slides")
+    command.add_argument("lessons", nargs="*", help="default: all that have a number (00_start_here and so on)")
+    command.add_argument("--to", default="slides", metavar="FOLDER", help="the folder (default: slides)")
+    _profile(command)
+
     text = "a competition: attacked images against classifiers, checked, run and ranked on one page"
     command = _command(steps, "compete", text, run="course compete")
     command.add_argument("folder", help="TEAM/*.npy (attacked images) and TEAM/*.keras (classifiers)")

@@ -31,6 +31,7 @@ from locadv_tf.reports import (
     notebooks,
     photographs_page,
     report,
+    slides,
     sweep,
     workers,
 )
@@ -275,6 +276,12 @@ def _course_publish(arguments):
     return 0
 
 
+def _course_slides(arguments):
+    for path in slides.slides(arguments.to, arguments.lessons, profile=arguments.profile, log=_to_stderr):
+        print(_shown(path))
+    return 0
+
+
 def _course_compete(arguments):
     options = {name: getattr(arguments, name) for name in ("dataset", "eps", "limit", "seed", "out")}
     rows = compete.compete(arguments.folder, log=_to_stderr, **options)
@@ -315,6 +322,7 @@ COMMANDS = {
     "course release": _course_release,
     "course compete": _course_compete,
     "course publish": _course_publish,
+    "course slides": _course_slides,
     "course codes": _course_codes,
     "course check": _course_check,
     "course grade": _course_grade,

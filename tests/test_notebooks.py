@@ -16,22 +16,27 @@ from locadv_tf.reports import page as pages
 from locadv_tf.training.recipes import TRAININGS
 from locadv_tf.verdicts import checklist
 
-# The checks that must be among those which fail on each mistake of notebook 05: the ones that name its cause.
+# The checks that must be among those which fail on each mistake of the pitfalls: the ones that name its cause.
 CAUGHT_BY = {
-    "1 own answers": {"best point is handed in"},
-    "2 tiny steps": {"iterative beats single step", "more steps change little", "loss has stopped rising"},
-    "4 softmax": {"few gradients are zero", "white box beats transfer"},
-    "5 rounding": {"few gradients are zero", "white box beats transfer", "planted image is found"},
-    "6 coins": {"finite and deterministic"},
-    "7 training mode": {"weights untouched"},
-    "8 label leak": {"planted image is found", "iterative beats single step", "more steps change little"},
-    "9 no clip": {"budget and range kept"},
-    "10 start unmasked": {"foreground untouched"},
+    "05_evaluation_pitfalls": {
+        "1 tiny steps": {"iterative beats single step", "more steps change little", "loss has stopped rising"},
+        "2 hidden softmax": {"few gradients are zero", "white box beats transfer"},
+        "3 rounding": {"few gradients are zero", "white box beats transfer", "planted image is found"},
+        "4 random model": {"finite and deterministic"},
+        "5 start unmasked": {"foreground untouched"},
+    },
+    "05b_more_pitfalls": {
+        "7 label leak": {"planted image is found", "iterative beats single step", "more steps change little"},
+        "8 own answers": {"best point is handed in"},
+        "10 training mode": {"weights untouched"},
+        "11 no clip": {"budget and range kept"},
+    },
 }
 
 NAMES = [path.stem for path in notebooks.lessons()]
 SHORT = ("00_start_here", "01_localized_attacks", "02_data_and_masks", "appendix_batch")
-WITH_TURNS = SHORT[:3]  # lessons with "Your turn" cells
+SHORT += tuple(CAUGHT_BY)
+WITH_TURNS = tuple(name for name in SHORT if name[0].isdigit())  # lessons with "Your turn" cells
 
 
 def cells_of(name, kind=None):
@@ -42,7 +47,7 @@ def cells_of(name, kind=None):
 
 
 def test_all_are_there_and_the_appendix_comes_last():
-    assert [name[:2] for name in NAMES[:-1]] == ["00", "01", "02", "03", "04", "05", "06", "07"]
+    assert list(dict.fromkeys(name[:2] for name in NAMES[:-1])) == [f"0{i}" for i in range(8)]
     assert NAMES[-1] == "appendix_batch"
 
 
@@ -177,7 +182,7 @@ def check_run(folder, stem):
 
 # What `make test-slow` runs of these; `make test` runs the others.
 LONG = (
-    "03_background_sensitivity", "04_localized_adversarial_training", "05_evaluation_pitfalls", "appendix_batch",
+    "03_background_sensitivity", "04_localized_adversarial_training", *CAUGHT_BY, "appendix_batch",
 )  # fmt: skip
 ELSEWHERE = ("06_report", "07_photographs")  # have tests of their own below
 LESSONS = [name for name in NAMES if name not in ELSEWHERE]
@@ -196,10 +201,16 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
         notebooks.notebook_path(name), notebooks.profile_parameters("smoke"), known_only=True
     )
     assert asked.items() <= metrics["parameters"].items()
+    if name in CAUGHT_BY:
+        caught, expected = metrics["results"]["caught"], CAUGHT_BY[name]
+        assert list(caught) == list(expected)
+        assert not {mistake: missed for mistake in caught if (missed := expected[mistake] - set(caught[mistake]))}
     if name == "05_evaluation_pitfalls":
-        caught = metrics["results"]["caught"]
-        assert list(caught) == list(CAUGHT_BY)
-        assert not {mistake: missed for mistake in caught if (missed := CAUGHT_BY[mistake] - set(caught[mistake]))}
+        rows = metrics["results"]["bounds"]  # an attack, then its proof, for each budget and classifier
+        pairs = [(a["accuracy"], b["accuracy"]) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        assert all(attacked >= proven for attacked, proven in pairs)
+        assert all(attacked == proven for attacked, proven in pairs[:2]), "eps = 0 is the natural accuracy"
+        assert any(proven > 0 for _, proven in pairs[2:]), "something is proven"
     _, pictures = check_html(path)
     assert pictures
     if name in WITH_TURNS:

@@ -237,6 +237,13 @@ def test_the_readme_and_the_instructors_page_are_short():
     assert len(PAGES[ROOT / "docs" / "instructors.md"].splitlines()) <= 110
 
 
+def test_every_session_of_the_course_plans_fits_90_minutes():
+    page = PAGES[ROOT / "docs" / "instructors.md"]
+    sessions = [row.split("|")[2:-1] for row in re.findall(r"^\| \d \|.*", page, re.MULTILINE)]
+    minutes = [sum(map(int, re.findall(r"\((\d+)\)", text))) for row in sessions for text in row if text.strip()]
+    assert len(minutes) == 2 + 4 + 6 and min(minutes) >= 60 and max(minutes) <= 90
+
+
 def test_the_readme_shows_one_picture_and_says_what_is_in_it():
     ((alt, target),) = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
     assert len(alt.split()) >= 20

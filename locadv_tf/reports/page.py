@@ -27,9 +27,14 @@ def export_html(notebook, path):
     body, _ = exporter.from_notebook_node(executed)
     heading = re.search(r"<h1[^>]*>(.*?)(?:<a |</h1>)", body, re.DOTALL)
     title = html.unescape(re.sub(r"<[^>]+>", "", heading.group(1))) if heading else Path(notebook).stem
-    body = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", body)
+    body = without_anchors(body)
     write_text(Path(path), page(title.strip(), body))
     return Path(path)
+
+
+def without_anchors(body):
+    """nbconvert's HTML without the ¶ that it puts behind each heading."""
+    return re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", body)
 
 
 def page(title, body):

@@ -4,6 +4,7 @@ import functools
 import re
 
 import pytest
+from copied import CALLS, COPIED
 from handed_in import STUDENTS, Course
 from wrong import WRONG
 
@@ -26,7 +27,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture(scope="session")
 def graded(tmp_path_factory):
-    """`graded(assignment)`: its reference, its released version and the wrong submissions, all graded."""
+    """`graded(assignment)`: its reference, its release, wrong submissions and such without own work, all graded."""
 
     @functools.cache
     def grade(name):
@@ -35,6 +36,8 @@ def graded(tmp_path_factory):
         there.submit("released", there.released.read_text())
         for mistake, changes in WRONG[name].items():
             there.submit(STUDENTS[name][mistake], there.changed(changes))
+        for student, cells in (("copied", COPIED), ("calls", CALLS)):
+            there.submit(student, there.without_own_work(cells[name]))
         there.grade()
         return there
 

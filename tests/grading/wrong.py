@@ -57,7 +57,7 @@ WRONG = {
                 "project",
                 "change * tf.minimum(1.0, tf.math.divide_no_nan(eps, length))",
                 "tf.clip_by_value(change, -eps, eps)",
-                {"project_seen", "project_short"},
+                {"project_seen", "project_mask", "project_short", "project_nan"},
             ),
             ("pgd", "tf.math.divide_no_nan(gradient, length)", "tf.sign(gradient)", {"pgd_one", "pgd_loop"}),
             (
