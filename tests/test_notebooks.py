@@ -11,6 +11,7 @@ import nbformat
 import pytest
 import yaml
 
+import locadv_tf as la
 from locadv_tf.reports import notebooks, report, schema
 from locadv_tf.reports import page as pages
 from locadv_tf.training.recipes import TRAININGS
@@ -34,9 +35,11 @@ CAUGHT_BY = {
 }
 
 NAMES = [path.stem for path in notebooks.lessons()]
-SHORT = ("00_start_here", "01_localized_attacks", "02_data_and_masks", "appendix_batch")
-SHORT += tuple(CAUGHT_BY)
-WITH_TURNS = tuple(name for name in SHORT if name[0].isdigit())  # lessons with "Your turn" cells
+WITH_TURNS = (  # lessons with "Your turn" cells
+    "00_start_here", "01_localized_attacks", "02_data_and_masks", "03_background_sensitivity", "03b_reliance",
+    "04_localized_adversarial_training", *CAUGHT_BY,
+)  # fmt: skip
+SHORT = (*WITH_TURNS, "appendix_batch")
 
 
 def cells_of(name, kind=None):
@@ -47,7 +50,7 @@ def cells_of(name, kind=None):
 
 
 def test_all_are_there_and_the_appendix_comes_last():
-    assert list(dict.fromkeys(name[:2] for name in NAMES[:-1])) == [f"0{i}" for i in range(8)]
+    assert [name.split("_")[0] for name in NAMES[:-1]] == ["00", "01", "02", "03", "03b", "04", "05", "05b", "06", "07"]
     assert NAMES[-1] == "appendix_batch"
 
 
@@ -95,6 +98,21 @@ def test_the_quality_of_masks_is_that_of_the_benchmark():
     rows = [line for line in lesson.splitlines() if re.match(r"\| \w+ \| [\d.]+ \[", line)]
     assert len(rows) == 6 and set(rows) <= set(page.splitlines())
     assert re.search(r"`python (.+?)`", page).group(1) in lesson.replace("\n", " ")
+
+
+def test_the_gap_of_three_trainings_is_that_of_the_measured_table():
+    page = (notebooks.NOTEBOOKS.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    lesson = "\n".join(cell.source for cell in cells_of("03b_reliance", "markdown"))
+    rows = [line for line in lesson.splitlines() if re.match(r"\| [\d.]+ \| [\d.]+ \[", line)]
+    assert len(rows) == 4 and set(rows) <= set(page.splitlines())
+
+
+def test_the_stored_results_on_mnist_have_every_training():
+    stored = la.LessonParts("04_localized_adversarial_training", live=False)
+    assert list(dict.fromkeys(row["model"] for row in stored.stored("mnist"))) == list(TRAININGS)
+    for rows in stored.stored("differences").values():
+        assert {row["against"] for row in rows} == set(TRAININGS) - {"LAT"}
+        assert all(row["low"] < row["difference"] < row["high"] for row in rows)
 
 
 @pytest.mark.parametrize("path", sorted(notebooks.NOTEBOOKS.rglob("source/*/*.ipynb")), ids=lambda path: path.stem)
@@ -182,7 +200,7 @@ def check_run(folder, stem):
 
 # What `make test-slow` runs of these; `make test` runs the others.
 LONG = (
-    "03_background_sensitivity", "04_localized_adversarial_training", *CAUGHT_BY, "appendix_batch",
+    "03_background_sensitivity", "03b_reliance", "04_localized_adversarial_training", *CAUGHT_BY, "appendix_batch",
 )  # fmt: skip
 ELSEWHERE = ("06_report", "07_photographs")  # have tests of their own below
 LESSONS = [name for name in NAMES if name not in ELSEWHERE]
