@@ -6,10 +6,15 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report test test-slow test-course wheel test-wheel bench bench-gpu lint lab picture clean
+.PHONY: report site test test-slow test-course wheel test-wheel bench bench-gpu lint lab picture clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
+
+# The lessons executed, guides and API as HTML, in site/html. SITE_PROFILE=smoke is for a quick look.
+SITE_PROFILE ?= class
+site: $(READY)
+	@$(BIN)/python docs/site/make_site.py --profile $(SITE_PROFILE)
 
 # Two at a time; HYPOTHESIS_PROFILE=ci tries more cases of each property.
 test: $(READY) lint
@@ -64,4 +69,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) reports sweeps dist
+	rm -rf $(VENV) reports sweeps dist site
