@@ -2,10 +2,12 @@
 
 import inspect
 import re
+from functools import partial
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
+from sphinx.util.inspect import stringify_signature
 
 import locadv_tf as la
 from locadv_tf.reports import notebooks
@@ -21,7 +23,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # the default fetches scripts
 myst_heading_anchors = 4  # links go to headings as on GitHub: page.md#its-words
-smartquotes = False
+smartquotes_action = "D"  # dashes alone
 
 # Docstrings are in Google's form, with Markdown's backticks.
 default_role = "literal"
@@ -41,6 +43,7 @@ html_static_path = ["static"]
 html_css_files = ["style.css"]
 html_favicon = "static/icon.svg"
 html_sourcelink_suffix = ""  # a lesson is downloaded as a notebook
+html_context = {"default_mode": "auto"}  # dark where the reader's system is
 html_theme_options = {
     "logo": {"text": "locadv_tf"},
     "home_page_in_toc": True,
@@ -65,16 +68,28 @@ def to_rst(app, what, name, thing, options, lines):
         if indented and not code and made and not made[-1] and not last.startswith(" ") and not SECTION.match(last):
             made += ["::", ""]
             code = True
-        parts = re.split(r"(`[^`]*`)", line)  # every second one is code
-        text = [part if i % 2 else part.replace("|", r"\|") for i, part in enumerate(parts)]
-        made.append(line if code or example else "".join(text))
+        made.append(line if code or example else escaped(line))
         last = line or last
     lines[:] = made
+
+
+def escaped(line):
+    """A line of Markdown with no markup of reStructuredText but what is code in it: `PGD`s, |x|."""
+    parts = re.split(r"(`[^`]*`)", line)  # every second one is code
+    parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+    return re.sub(r"(`[^`]*`)(\w?)", lambda found: rf"{found[1]}\ {found[2]}" if found[2] else found[1], "".join(parts))
 
 
 def skip_fields(app, what, name, thing, skip, options):
     """Fields of a named tuple: its docstring explains them."""
     return True if (getattr(thing, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
+def own_signature(app, what, name, thing, options, signature, returns):
+    """Of a Keras model: its `__init__`'s. Keras's `__new__` takes anything."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    return stringify_signature(inspect.signature(partial(thing.__init__, None)), show_annotation=False), returns
 
 
 class KitNames(SphinxTransform):
@@ -117,5 +132,6 @@ def full_name(text, *, bare=False):
 
 def setup(app):
     app.connect("autodoc-process-docstring", to_rst, priority=400)  # before napoleon's
+    app.connect("autodoc-process-signature", own_signature)
     app.connect("autodoc-skip-member", skip_fields)
     app.add_transform(KitNames)

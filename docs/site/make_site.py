@@ -9,6 +9,7 @@ Nothing is fetched. Executed lessons and the playground are kept in site/ until 
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,8 @@ def main(argv=None):
     log(f"{len(pages)} files of source after {time.monotonic() - started:.0f} s")
     if not sphinx(to):
         return 1
+    for path in (to / "html" / "_modules").rglob("*.html"):  # where a name has two places, these links miss
+        path.write_text(re.sub(r'<a class="viewcode-back".*?</a>', "", path.read_text(encoding="utf-8")))
     shutil.copy(play, to / "html" / "play.html")
     (to / "html" / ".nojekyll").touch()  # for GitHub Pages: folders that begin with _ are served, too
     found = checked.problems(to / "html")
