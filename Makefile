@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # TensorFlow's start-up messages drown what a run has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: report results results-quick test test-slow test-course wheel test-wheel bench bench-gpu lint lab picture clean
+.PHONY: report site results results-quick test test-slow test-course wheel test-wheel bench bench-gpu lint lab picture clean
 
 report: $(READY)
 	@$(BIN)/locadv report --dataset digits --profile class --out reports/digits
@@ -19,6 +19,11 @@ results: $(READY)
 # A tenth of two of them, into sweeps/results-quick: minutes.
 results-quick: $(READY)
 	$(BIN)/python results/run.py --quick
+
+# The lessons executed, guides and API as HTML, in site/html. SITE_PROFILE=smoke is for a quick look.
+SITE_PROFILE ?= class
+site: $(READY)
+	@$(BIN)/python docs/site/make_site.py --profile $(SITE_PROFILE)
 
 # Two at a time; HYPOTHESIS_PROFILE=ci tries more cases of each property.
 test: $(READY) lint
@@ -73,4 +78,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) reports sweeps dist
+	rm -rf $(VENV) reports sweeps dist site

@@ -99,16 +99,16 @@ def score(model, drawn):
     Returns:
         A dictionary, every entry with `_low` and `_high` (95 % over the N digits) but the worst group's:
 
-        `n`: N, the digits.
-        `mixed_same`, `only_fg`, `only_bg_b`, `only_bg_t`, `no_fg`: accuracy on that variant (Wilson's interval).
-        `mixed_rand`: accuracy over the ten backgrounds of each digit (Student's, over digits).
-        `bg_gap`: Mixed-Same − Mixed-Rand (Student's, over the digits' differences). At most 0.9, for a model that sees
-            the background alone: chance is on its side once in ten. On a test set whose background follows the label
-            with correlation c the accuracy is mixed_rand + c · bg_gap: the gap is what a background that always tells
-            adds over one that never does.
-        `worst_group`: the lowest accuracy over the groups label × background (Sagawa et al. 2020, arXiv:1911.08731),
-            with `worst_label`, `worst_background` and `worst_n`. A minimum over a hundred groups lies below the true
-            one, the more so the fewer digits a group has: compare models on the same images.
+        - `n`: N, the digits.
+        - `mixed_same`, `only_fg`, `only_bg_b`, `only_bg_t`, `no_fg`: accuracy on that variant (Wilson's interval).
+        - `mixed_rand`: accuracy over the ten backgrounds of each digit (Student's, over digits).
+        - `bg_gap`: Mixed-Same − Mixed-Rand (Student's, over the digits' differences). At most 0.9, for a model that
+          sees the background alone: chance is on its side once in ten. On a test set whose background follows the label
+          with correlation c the accuracy is mixed_rand + c · bg_gap: the gap is what a background that always tells
+          adds over one that never does.
+        - `worst_group`: the lowest accuracy over the groups label × background (Sagawa et al. 2020, arXiv:1911.08731),
+          with `worst_label`, `worst_background` and `worst_n`. A minimum over a hundred groups lies below the true
+          one, the more so the fewer digits a group has: compare models on the same images.
 
     Raises:
         ValueError: for a model that does not return logits.

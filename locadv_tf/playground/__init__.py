@@ -2,6 +2,7 @@
 
 `collection.py` puts images and models of a data set together, `network.py` writes a model as the page reads it,
 `page.py` makes the file, `small_models.py` trains models where nobody gave any. The rest is the page itself: the
-networks' passes in `network.js`, the attack in `attack.js`, the links in `link.js`, and what is seen in `page.html`,
-`style.css`, `pictures.js` and `page.js`.
+networks' passes in `network.js`, the attack in `attack.js`, the links in `link.js`; what is asked for and found in
+`state.js`, how that is shown in `results.js`, how it is changed in `controls.js` and `painting.js`. `page.js` starts it
+all. `page.html`, `style.css` and `pictures.js` say how it looks.
 """

@@ -35,7 +35,7 @@ def collection(dataset, models, *, images=20, eps=None, mask=None, seed=0):
         seed: decides which images, and all random numbers.
 
     Returns:
-        A dictionary that `json.dumps` takes: `page.py` writes it, `page.js` reads it.
+        A dictionary that `json.dumps` takes: `page.py` writes it, `state.js` reads it.
 
     Raises:
         ValueError: for models that the page cannot run or that do not fit the data set, and bad options.
@@ -90,15 +90,20 @@ def _model(name, model, names, x, test, attack, seed):
 
 
 def _clear(models, data, attack):
-    """The first image that all models read, and where the attack on the background fools the first model alone."""
+    """The first image that shows the point: all models read it, and the attack fools the first of them alone.
+
+    Where there is none: the first that all models read and that fools the first model; else the first that all read.
+    """
     x, y, mask = data
     natural, fooled = [], []
     for model in models.values():
         attacked = attack(model, x, y, mask=mask)
         natural.append(np.argmax(model(x, training=False), -1) == y)
         fooled.append(np.argmax(model(attacked, training=False), -1) != y)
-    clear = np.all(natural, axis=0) & fooled[0] & ~np.any(fooled[1:], axis=0)
-    return int(np.argmax(clear if clear.any() else natural[0] & fooled[0]))
+    read = np.all(natural, axis=0)
+    shows = read & fooled[0]
+    point = shows & ~np.any(fooled[1:], axis=0)
+    return int(np.argmax(np.sum([point, shows, read, natural[0]], axis=0)))  # each of them holds the one before
 
 
 def _text(array):

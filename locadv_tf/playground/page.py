@@ -7,7 +7,10 @@ from pathlib import Path
 from locadv_tf.reports.metrics import write_text
 
 HERE = Path(__file__).parent
-SCRIPTS = ("network.js", "attack.js", "link.js", "pictures.js", "page.js")  # in the order in which they use each other
+SCRIPTS = (  # one after the other in the page, as one program
+    "network.js", "attack.js", "link.js", "pictures.js", "state.js", "results.js", "controls.js", "painting.js",
+    "page.js",
+)  # fmt: skip
 
 
 def page(collections):

@@ -12,7 +12,7 @@ import locadv
 import locadv_tf as la
 from locadv_tf import cli
 from locadv_tf.playground import network
-from locadv_tf.playground.collection import collection
+from locadv_tf.playground.collection import _clear, collection
 from locadv_tf.playground.page import HERE, SCRIPTS, page, write_page
 from locadv_tf.playground.small_models import EPOCHS, TRAININGS, pooled_cnn, small_models
 
@@ -46,6 +46,36 @@ def test_the_first_image_shows_the_point(digits, natural_model, lat_model):
     x, y, mask = x[at][None], y[at][None], mask[at][None]
     attacked = la.PGD(eps=0.1, steps=20, random_start=False)(natural_model, x, y, mask=mask)
     assert np.argmax(natural_model(x)) == np.argmax(lat_model(x)) == y[0] != np.argmax(natural_model(attacked))
+
+
+@pytest.mark.parametrize(
+    ("read", "fooled", "first"),
+    [  # for each of two models, image by image: is it read, does the attack fool?
+        (["1111", "1011"], ["0111", "0001"], 2),  # read by both, and fools the first alone
+        (["1111", "1001"], ["0111", "0001"], 3),  # read by both, and fools both
+        (
+            ["1110", "0010"],
+            ["1100", "0000"],
+            2,
+        ),  # read by both, though it fools nobody: better than one that is misread
+        (["0110", "1001"], ["1111", "0110"], 1),  # no image is read by both
+    ],
+)
+def test_the_first_image_is_one_that_all_models_read(read, fooled, first):
+    def model(before, after):
+        def answer(x, training):
+            table = after if x.max() >= 0.5 else before
+            return np.eye(2)[[1 - int(table[round(100 * float(i % 0.5))]) for i in x[:, 0, 0, 0]]]  # class 0 is right
+
+        return answer
+
+    lost = [
+        [str(int(r == "1" and f == "0")) for r, f in zip(*pair, strict=True)] for pair in zip(read, fooled, strict=True)
+    ]
+    models = {i: model(read[i], lost[i]) for i in range(2)}
+    x = np.arange(4).reshape(4, 1, 1, 1) / 100
+    found = _clear(models, (x, np.zeros(4, int), np.ones_like(x)), lambda model, x, y, mask: x + 0.5)
+    assert found == first
 
 
 def test_accuracies_are_those_that_evaluate_gives(digits, natural_model, digits_test):
