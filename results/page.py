@@ -27,6 +27,8 @@ CONTROLS = {
     "_compute": "natural, equal compute", "_noise": "noise", "_mask": "random mask", "_at": "AT",
 }  # fmt: skip
 MAIN = ("mnist-26", "cifar10-plain-4", "cifar10-modern-4", "photographs-4")  # what the README has room for
+ENOUGH = 3  # seeds for an interval; Student's with two is wider than the scale
+ORDER = ("natural", "natural, equal compute", "noise", "random mask", "LAT", "AT")
 BEGIN, END = "<!-- results: written by results/page.py -->", "<!-- end of results -->"
 
 
@@ -79,7 +81,7 @@ class Found:
         points = row.name in ("sensitivity",) or "accuracy" in row.name
         scale, digits = (100, 1) if points else (1, 3)
         text = f", {_signed(scale * row['difference'], digits)}"
-        if pd.notna(row["difference_low"]):
+        if pd.notna(row["difference_low"]) and row["seeds"] >= ENOUGH:
             ends = (_signed(scale * row[f"difference_{end}"], digits) for end in ("low", "high"))
             text += f" [{', '.join(ends)}]"
         return text + (" points" if points else "")
@@ -95,7 +97,8 @@ def _mean(row, quantity):
         return "–"
     text = f"{scale * row[quantity]:.{digits}f}"
     low, high = row[f"{quantity}_low"], row[f"{quantity}_high"]
-    return text + (f" [{scale * low:.{digits}f}, {scale * high:.{digits}f}]" if pd.notna(low) else "")
+    shown = pd.notna(low) and row["seeds"] >= ENOUGH
+    return text + (f" [{scale * low:.{digits}f}, {scale * high:.{digits}f}]" if shown else "")
 
 
 def read(folder=HERE / "runs"):
@@ -129,7 +132,7 @@ def trainings_table(study):
     balanced = "accuracy_balanced" in study.rows
     heads += ["balanced accuracy, natural", "balanced, background PGD-40"] if balanced else []
     lines = [[*heads, "passes", "minutes"], ["---"] * (len(heads) + 2)]
-    for model in dict.fromkeys(study.rows["model"]):
+    for model in sorted(set(study.rows["model"]), key=ORDER.index):
         line = [model, *(study.value(model, "none", name) for name in ("loss", "accuracy", "ece"))]
         line.append(study.value(model, "background", "loss"))
         regions = ("background", "foreground", "full")
@@ -146,19 +149,20 @@ def _table(lines):
 
 
 def fill(text, found):
-    """Fills `{study.claim.key}`, `{study.effect.key}` and `{study.value.model.region.quantity[.strongest]}`."""
-    by_name = {study.name: study for study in found}
+    """Fills `{claim.natural_loss}` and `{effect.natural_loss_mask}` with a line for each main study that ran."""
 
     def put(match):
-        name, kind, *rest = match.group(1).split(".")
-        if name not in by_name:
-            return "(not run yet)"
-        if kind == "value":
-            model, region, quantity, *strongest = rest
-            return by_name[name].value(model, region, quantity, strongest=bool(strongest))
-        return getattr(by_name[name], kind)(*rest)
+        kind, key = match.group(1).split(".")
+        lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in found if study.name in MAIN]
+        return "\n".join(line for line in lines if not line.endswith("–")) or "- not run yet"
 
-    return re.sub(r"\{([\w.,\- ]+)\}", put, text)
+    return re.sub(r"\{([\w.]+)\}", put, text)
+
+
+_SHARED = (
+    "intervals (from three seeds on); shares in %. *Minutes*: of the training on one core, on a machine that did other "
+    "work beside it; *passes* tell the cost better."
+)
 
 
 def page(found, missing):
@@ -181,7 +185,7 @@ def page(found, missing):
     parts.append("## Every training")
     for study in found:
         told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. Means over seeds with 95 % "
-        parts += [f"### {study.title}", told + "intervals; shares in %.", trainings_table(study)]
+        parts += [f"### {study.title}", told + _SHARED, trainings_table(study)]
     parts += [
         "## What is missing",
         ("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".") if missing else "Nothing of the plan.",
