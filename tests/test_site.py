@@ -300,8 +300,9 @@ class TestInABrowser:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         colours = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", colours)
-        for name in ("index", f"notebooks/{LESSON}", "results", "api/PGD", "api/index", "glossary", "commands"):
+        for name in ("index", f"notebooks/{LESSON}", "results", "api/PGD", "api/index", "benchmarks/index", "play"):
             browser.get((site / f"{name}.html").as_uri())
+            browser.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width, name
         severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         assert severe == []
