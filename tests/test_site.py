@@ -136,6 +136,10 @@ class TestLessons:
         texts = ["".join(output.text for output in cell.outputs) for cell in cells[:1] + cells[2:]]
         assert texts == [f"output {i}" for i in range(len(texts))] and len(texts) == len(code) - 1  # without Colab's
         assert not [cell for cell in page.cells if executed.tagged(cell, "colab")]
+        ran.cells.remove(code[3])  # the run of a version with other code
+        nbformat.write(ran, kept / f"{LESSON}.ipynb")
+        page = executed.page(LESSON, tmp_path / "kept")
+        assert not [cell for cell in page.cells if cell.cell_type == "code" and cell.outputs]
 
 
 class TestSources:
