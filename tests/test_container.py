@@ -64,4 +64,4 @@ def test_systemd_accepts_the_unit(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert "memory limit" in done.stderr  # so it does look
+    assert "Invalid memory limit" in done.stderr  # so it does look

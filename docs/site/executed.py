@@ -106,7 +106,7 @@ def page(name, folder):
 
     Args:
         name: of the lesson.
-        folder: as for `execute`; a lesson without a run has no outputs.
+        folder: as for `execute`; a lesson without a run of its present code has no outputs.
 
     Returns:
         A notebook of nbformat.
@@ -114,11 +114,13 @@ def page(name, folder):
     path, ran = notebooks.notebook_path(name), Path(folder) / name / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if ran.is_file():
-        cells = [cell for cell in nbformat.read(ran, as_version=4).cells if cell.cell_type == "code"]
-        for cell, done in zip(code, [cell for cell in cells if not tagged(cell, "injected-parameters")], strict=True):
+    cells = nbformat.read(ran, as_version=4).cells if ran.is_file() else []
+    injected = [cell.source for cell in cells if tagged(cell, "injected-parameters")]
+    cells = [cell for cell in cells if cell.cell_type == "code" and not tagged(cell, "injected-parameters")]
+    if [cell.source for cell in cells] == [cell.source for cell in code]:  # else it is the run of another version
+        for cell, done in zip(code, cells, strict=True):
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
-        given = other_values(notebook, [cell.source for cell in cells if tagged(cell, "injected-parameters")])
+        given = other_values(notebook, injected)
         if given:
             at = next(i for i, cell in enumerate(notebook.cells) if tagged(cell, "parameters"))
             notebook.cells.insert(at + 1, nbformat.v4.new_code_cell("# this page was made with\n" + "\n".join(given)))

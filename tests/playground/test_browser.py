@@ -255,6 +255,7 @@ def test_nothing_is_cut_off(page, width, scheme, tmp_path):
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     colours = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", colours)
+    page.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     try:
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
         assert page.save_screenshot(tmp_path / f"{width}-{scheme}.png")
