@@ -51,6 +51,11 @@ class Found:
         self.cells = len(list(folder.glob("*/metrics.json")))
 
     @property
+    def paired(self):
+        """How many seeds LAT and natural training have both."""
+        return int(self.claims["seeds"].get("natural_loss", 0))
+
+    @property
     def title(self):
         data, eps, more = parts(self.name)
         return f"{TITLES[data]}, {eps}/255" + (f", {more}" if more else "")

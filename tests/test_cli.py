@@ -252,7 +252,7 @@ def test_a_sweep_goes_to_this_process_to_others_or_to_a_cluster(capsys, tmp_path
 def test_stopping_does_not_wait_for_cells_that_have_not_begun():
     arguments = locadv.parser().parse_args(["sweep", "--workers", "2"])
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), cli._executor(arguments) as executor:
+    with pytest.raises(KeyboardInterrupt), cli.executor(arguments) as executor:
         for _ in range(6):
             executor.submit(time.sleep, 10)
         raise KeyboardInterrupt
