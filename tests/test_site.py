@@ -241,7 +241,7 @@ def site(shared_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("site")
+@pytest.mark.xdist_group("browser")  # with those below, so that the site is built once
 @NEEDS_SPHINX
 class TestABuiltSite:
     def test_every_public_name_is_documented(self, site):
