@@ -68,8 +68,11 @@ class Found:
         return f"{row['verdict']}{self._effect(row)} ({int(row['seeds'])})"
 
     def effect(self, key):
-        """The difference behind a claim or control, with its interval, without a verdict."""
-        return self._effect(self.claims.loc[key]).removeprefix(", ") if key in self.claims.index else "–"
+        """The difference behind a claim or control, with its interval and its seeds, without a verdict."""
+        if key not in self.claims.index:
+            return "–"
+        row = self.claims.loc[key]
+        return f"{self._effect(row).removeprefix(', ')} ({int(row['seeds'])})"
 
     def value(self, model, region, quantity, *, strongest=False):
         """A mean over seeds with its interval."""
