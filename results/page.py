@@ -4,12 +4,16 @@ Every number comes from the tables in results/runs/, which `collect` made of the
 around them are in results/answer.md, whose places in braces are filled in.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import pandas as pd
 import yaml
+
+from locadv_tf import TRAININGS
+from locadv_tf.reports.over_seeds import ENOUGH, word
 
 HERE = Path(__file__).resolve().parent
 TITLES = {
@@ -27,8 +31,6 @@ CONTROLS = {
     "_compute": "natural, equal compute", "_noise": "noise", "_mask": "random mask", "_at": "AT",
 }  # fmt: skip
 MAIN = ("mnist-26", "cifar10-plain-4", "cifar10-modern-4", "photographs-4")  # what the README has room for
-ENOUGH = 3  # seeds for an interval; Student's with two is wider than the scale
-ORDER = ("natural", "natural, equal compute", "noise", "random mask", "LAT", "AT")
 BEGIN, END = "<!-- results: written by results/page.py -->", "<!-- end of results -->"
 
 
@@ -48,7 +50,11 @@ class Found:
         self.rows = pd.read_csv(folder / "collected.csv")
         costs = folder / "costs.csv"
         self.costs = pd.read_csv(costs).set_index("model") if costs.exists() else pd.DataFrame()
-        self.cells = len(list(folder.glob("*/metrics.json")))
+        self.failed, paths = [], sorted(folder.glob("*/metrics.json"))
+        self.cells = len(paths)
+        for path in paths:
+            for rows in json.loads(path.read_text(encoding="utf-8"))["results"]["verdicts"].values():
+                self.failed += [f"{path.parent.name}: {row['check']}" for row in rows if row["outcome"] == "fail"]
 
     @property
     def paired(self):
@@ -65,7 +71,7 @@ class Found:
         if key not in self.claims.index:
             return "–"
         row = self.claims.loc[key]
-        return f"{row['verdict']}{self._effect(row)} ({int(row['seeds'])})"
+        return f"{word(row['verdict'], int(row['seeds']))}{self._effect(row)} ({int(row['seeds'])})"
 
     def effect(self, key):
         """The difference behind a claim or control, with its interval and its seeds, without a verdict."""
@@ -140,7 +146,7 @@ def trainings_table(study):
     balanced = "accuracy_balanced" in study.rows
     heads += ["balanced accuracy, natural", "balanced, background PGD-40"] if balanced else []
     lines = [[*heads, "passes", "minutes"], ["---"] * (len(heads) + 2)]
-    for model in sorted(set(study.rows["model"]), key=ORDER.index):
+    for model in sorted(set(study.rows["model"]), key=list(TRAININGS).index):
         line = [model, *(study.value(model, "none", name) for name in ("loss", "accuracy", "ece"))]
         line.append(study.value(model, "background", "loss"))
         regions = ("background", "foreground", "full")
@@ -173,6 +179,12 @@ _SHARED = (
 )
 
 
+def _checked(study):
+    lost = int(study.rows.groupby("model")["diverged"].max().sum())
+    failed = f"**Checks that failed: {'; '.join(study.failed)}.**" if study.failed else "No check failed."
+    return failed + (f" **Trainings that diverged: {lost}.**" if lost else " No training diverged.")
+
+
 def page(found, missing):
     """The text of results/README.md."""
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
@@ -193,7 +205,7 @@ def page(found, missing):
     parts.append("## Every training")
     for study in found:
         told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. Means over seeds with 95 % "
-        parts += [f"### {study.title}", told + _SHARED, trainings_table(study)]
+        parts += [f"### {study.title}", told + _SHARED + " " + _checked(study), trainings_table(study)]
     parts += [
         "## What is missing",
         ("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".") if missing else "Nothing of the plan.",

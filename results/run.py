@@ -85,23 +85,31 @@ class Study:
 
 
 def keep_model(folder, training, models, study):
-    """Copies a classifier, and writes its card from what its run found."""
-    from locadv_tf.units import eps_255
-
+    """Copies a classifier, and writes its card."""
     name = f"{study}-{training.replace(' ', '-')}"
     models.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / f"{training}.keras", models / f"{name}.keras")
     content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    (models / f"{name}.md").write_text(card(name, training, content), encoding="utf-8")
+
+
+def card(name, training, content):
+    """The card of a classifier, from the content of its run's `metrics.json`."""
+    from locadv_tf.training.recipes import TRAININGS
+    from locadv_tf.units import eps_255
+
     asked, results = content["parameters"], content["results"]
     natural = next(row for row in results["rows"] if row["condition"] == "natural")
     failed = [row["check"] for row in results["verdicts"][training] if row["outcome"] == "fail"]
+    eps, replaced = eps_255(results["eps"]), ""
+    if TRAININGS[training].replaced_by:
+        replaced = f", {asked['share']:.0%} of each batch replaced, eps {eps}"
     lines = [
         f"# {name}", "",
         f"`la.load_model({name!r})`. Written by results/run.py from its run ({content['finished']}).", "",
         f"- **Data**: `{asked['dataset']}`, all training images; masks: the data set's own way.",
         f"- **Network**: `{asked['classifier']}`; images float32 in [0, 1], logits out.",
-        f"- **Training**: {training}, {asked['epochs']} epochs, seed {asked['seed']}, eps {eps_255(results['eps'])}, "
-        f"{asked['share']:.0%} of each batch attacked (not in natural training); results/PROTOCOL.md.",
+        f"- **Training**: {training}, {asked['epochs']} epochs, seed {asked['seed']}{replaced}; results/PROTOCOL.md.",
         f"- **Natural images**: accuracy {natural['accuracy']:.1%}, loss {natural['loss']:.3f}, "
         f"ECE {100 * natural['ece']:.1f} points (n = {natural['n']:,}).",
     ]  # fmt: skip
@@ -114,7 +122,7 @@ def keep_model(folder, training, models, study):
         f"- **Checks** of the first of these: {'FAILED: ' + ', '.join(failed) if failed else 'none failed'}.",
         "- **Limits**: one seed; robust, if at all, against changes of that size and kind. For teaching and comparing.",
     ]  # fmt: skip
-    (models / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def studies(*, quick=False, kept=None, work=None):

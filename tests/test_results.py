@@ -47,13 +47,14 @@ def study(tmp_path):
     return results_run.Study(PLAN, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False)
 
 
-def finish(cell, **changes):
+def finish(cell, *, ece=None, verdicts=None, **changes):
     """What a cell leaves in its folder, without the work."""
     nothing = {name: {"array": [], "object": {}, "number": 0.1}[part["type"]] for name, part in schema.RESULTS.items()}
     nothing["rows"] = [
         {"model": "LAT", "condition": "natural", "attack": "natural", "region": "none", "eps": 0.0, "n": 9,
-         "accuracy": 0.9, "loss": 0.3, "asr": None}
+         "accuracy": 0.9, "loss": 0.3, "asr": None, "ece": ece}
     ]  # fmt: skip
+    nothing["verdicts"] = verdicts or {}
     metrics.write_metrics(cell.folder, parameters=cell.asked() | changes, results=nothing, kind="report")
     metrics.write_text(cell.folder / "report.html", "<html></html>")
 
@@ -73,6 +74,20 @@ def test_a_kept_cell_is_not_run_again_and_a_changed_plan_asks_for_it_anew(study)
     content = json.loads(kept.read_text())
     kept.write_text(json.dumps(content | {"parameters": content["parameters"] | {"epochs": 11}}))
     assert study.left() == study.cells
+
+
+def test_the_classifier_of_a_kept_cell_gets_a_card(tmp_path):
+    planned = {"name": "mnist-26", "recipe": "mnist", "eps_255": 26, "trainings": ["LAT"], "seeds": 3, "minutes": 7}
+    study = results_run.Study(PLAN, planned | {"models": ["LAT"]}, kept=tmp_path / "runs", work=tmp_path, quick=False)
+    first, second, _ = study.cells
+    for cell in (first, second):
+        finish(cell, ece=0.02, verdicts={"LAT": [{"check": "weights untouched", "outcome": "fail", "reason": "moved"}]})
+        metrics.write_text(cell.folder / "LAT.keras", "a classifier")
+    study.keep()
+    (kept,) = (tmp_path / "models").glob("*.keras")  # of seed 0 alone
+    assert kept.name == "mnist-26-LAT.keras" and kept.read_text() == "a classifier"
+    card = kept.with_suffix(".md").read_text(encoding="utf-8")
+    assert "FAILED: weights untouched" in card and "ECE 2.0 points" in card and "50% of each batch" in card
 
 
 def test_cells_of_other_parameters_are_not_kept(study):
@@ -139,7 +154,9 @@ def test_the_models_have_cards_that_say_what_their_runs_found():
         ]
         training = path.stem.removeprefix(study["name"] + "-").replace("-", " ")
         (cell,) = (RESULTS / "runs" / study["name"]).glob(f"*-{training.replace(' ', '-')}-seed0")
-        results = json.loads((cell / "metrics.json").read_text())["results"]
+        content = json.loads((cell / "metrics.json").read_text())
+        assert card == results_run.card(path.stem, training, content)
+        results = content["results"]
         natural = next(row for row in results["rows"] if row["condition"] == "natural")
         assert f"accuracy {natural['accuracy']:.1%}" in card and la.load_model(path.stem).output_shape == (None, 10)
     assert sum(path.stat().st_size for path in models) < 5e6

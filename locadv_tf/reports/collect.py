@@ -11,7 +11,7 @@ from locadv_tf.reports.over_seeds import headline, judge, over_seeds
 from locadv_tf.units import eps_255
 
 QUANTITIES, FURTHER = ("accuracy", "loss", "asr"), ("accuracy_balanced", "ece", "ssim")  # of the rows of a report
-EXCHANGED = [*challenge.QUANTITIES, *(name for name in photo_challenge.QUANTITIES if name not in challenge.QUANTITIES)]
+EXCHANGED = list(dict.fromkeys(challenge.QUANTITIES + photo_challenge.QUANTITIES))  # of composite and photographs
 RELIANCE = ("area", "asr_difference", "asr_difference_equal", "rfs", "energy_ratio")  # of reliance.background_reliance
 
 
@@ -47,9 +47,8 @@ def collect(folder):
         broken += [(where, model) for model in sorted(diverged)]
         rows += [row | where | {"diverged": row["model"] in diverged} for row in found]
         differences += [difference | where for difference in claims.differences(found)]
-    for where, found in _by_seed(
-        runs, by, "headline", ("model", "attack", "region")
-    ):  # its PGD is in the rows, on more images
+    ensemble = _by_seed(runs, by, "headline", ("model", "attack", "region"))  # its PGD is in the rows, on more images
+    for where, found in ensemble:
         lost = {model for there, model in broken if there == where}
         strongest = {}
         for row in found:  # the strongest attack comes first

@@ -84,14 +84,20 @@ def headline(verdicts):
         >>> headline([row, row | {"seeds": 3}, row | {"verdict": "undecided"}])
         "Of the abstract's claims: 1 supported, 1 supported so far (3 seeds; five are needed), 1 undecided."
     """
-    words = [_word(row["verdict"], row["seeds"]) for row in verdicts if row["kind"] == "abstract"]
+    words = [word(row["verdict"], row["seeds"]) for row in verdicts if row["kind"] == "abstract"]
     if not words:
         return "None of the abstract's claims can be judged: they compare LAT with natural training."
     told = ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words), key=_rank))
     return f"Of the abstract's claims: {told}."
 
 
-def _word(found, seeds):
+def word(found, seeds):
+    """A verdict as a headline says it: with fewer than five paired seeds it is one "so far".
+
+    Example:
+        >>> word("supported", 5), word("supported", 3), word("undecided", 1)
+        ('supported', 'supported so far (3 seeds; five are needed)', 'undecided')
+    """
     if found == "undecided" or seeds >= HEADLINE:
         return found
     return f"{found} so far ({seeds} seeds; five are needed)"
