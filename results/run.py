@@ -48,13 +48,13 @@ class Study:
 
     def finished(self, cell):
         """The kept content of a finished cell, else None."""
-        from locadv_tf.reports import schema
+        from locadv_tf.reports import schema, sweep
 
         try:
             content = schema.read_report(self.place(cell) / "metrics.json")
         except FileNotFoundError:
             return None
-        return content if content and content["parameters"] == cell.asked() else None
+        return content if content and not sweep.differing(content["parameters"], cell.asked()) else None
 
     def left(self):
         return [cell for cell in self.cells if self.finished(cell) is None]

@@ -36,6 +36,7 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "width": 32,
     "modern": False,
     "epochs": 20,
+    "fine_tune": None,
     "batch_size": 128,
     "early_stopping": None,
     "train_steps": 5,
@@ -177,6 +178,13 @@ def _asked(parameters):
     validation.count(asked["headline_limit"], name="headline_limit")
     if asked["attack_limit"] is not None:
         validation.count(asked["attack_limit"], name="attack_limit")
+    if asked["fine_tune"] is not None:
+        validation.count(asked["fine_tune"], name="fine_tune")
+        if asked["trainings"][0] != "natural":
+            raise ValueError(
+                f"fine_tune={asked['fine_tune']} with trainings={asked['trainings']}; expected 'natural' as the first, "
+                "from whose weights the others go on."
+            )
     if asked["classifier"] is not None:
         validation.choice(asked["classifier"], CLASSIFIERS, name="classifier")
     return asked

@@ -49,7 +49,7 @@ class Cell:
         return (
             (self.folder / "report.html").exists()
             and schema.is_current(content := self._content())
-            and content["parameters"] == self.asked()
+            and not differing(content["parameters"], self.asked())
         )
 
     def run(self, versions=None):
@@ -169,9 +169,9 @@ def cells(out, *, datasets, seeds, epss=(None,), trainings=None, profile="class"
         name = "-".join(re.sub(r"[^\w.+-]+", "-", part) for part in parts if part)
         cell = Cell(Path(out).resolve() / name, profile, swept | (parameters or {}))
         for other in found:
-            if other.folder == cell.folder and (differing := _differing(other.asked(), cell.asked())):
+            if other.folder == cell.folder and (differ := differing(other.asked(), cell.asked())):
                 raise ValueError(
-                    f"two cells of the sweep would share the folder {name!r}: they differ in {differing}. Give each a "
+                    f"two cells of the sweep would share the folder {name!r}: they differ in {differ}. Give each a "
                     "sweep, and a folder, of its own."
                 )
         cell.asked()
@@ -199,9 +199,9 @@ def sweep(todo, *, executor=None, log=None):
     """
     log = log or (lambda line: print(line, file=sys.stderr, flush=True))
     for cell in todo:
-        if (done := cell.done()) is not None and (differing := _differing(done, cell.asked())):
+        if (done := cell.done()) is not None and (differ := differing(done, cell.asked())):
             raise ValueError(
-                f"{str(cell.folder)!r} holds a report of other parameters: {differing}. Take another folder for this "
+                f"{str(cell.folder)!r} holds a report of other parameters: {differ}. Take another folder for this "
                 "sweep, or move that report away."
             )
     waiting = [cell for cell in todo if not cell.finished()]
@@ -221,8 +221,11 @@ def sweep(todo, *, executor=None, log=None):
     return failed
 
 
-def _differing(one, other):
-    """The parameters in which two reports differ, as text: `eps 0.1 and 0.2, …`; "" if they are the same."""
+def differing(one, other):
+    """The parameters in which two reports differ, as text: `eps 0.1 and 0.2, …`; "" if they are the same.
+
+    One that is missing counts as None: a report may be older than the parameter, whose default is None then.
+    """
     names = sorted(name for name in one | other if one.get(name) != other.get(name))
     return ", ".join(f"{name} {one.get(name)!r} and {other.get(name)!r}" for name in names)
 

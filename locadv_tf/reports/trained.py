@@ -39,23 +39,30 @@ def train_all(asked, data, eps, progress):
     """
     steps = asked["train_steps"]
     attack = single_step(eps) if steps == 1 else PGD(eps=eps, steps=steps, keep="last")
-    settings = {"attack": attack, "validation": data.validation, "seed": asked["seed"]}
-    settings |= {"share": asked["share"], "epochs": asked["epochs"]}
+    settings = {"attack": attack, "validation": data.validation, "seed": asked["seed"], "share": asked["share"]}
     always = {name: asked[name] for name in ("batch_size", "early_stopping")} | (MODERN if asked["modern"] else {})
     shape = tuple(data.train.element_spec[0]["image"].shape)
     build = CLASSIFIERS[asked["classifier"] or ("colour_cnn" if shape[-1] == 3 else "small_cnn")]
     size = {"width": asked["width"]} if build is residual_cnn else {}
     models, histories, costs, watches = {}, {}, [], {}
     for name in progress_bar("trainings", asked["trainings"], unit="training", shown=progress):
-        how = recipe(name, data.train, **settings)
+        goes_on = asked["fine_tune"] is not None and name != "natural"
+        how = recipe(name, data.train, **settings, epochs=asked["fine_tune"] if goes_on else asked["epochs"])
         models[name] = build(input_shape=shape, num_classes=len(data.names), seed=asked["seed"], **size)
+        if goes_on:
+            models[name].set_weights(models["natural"].get_weights())
         callbacks = []
         if how["share"] * how["attack"].steps:  # only an attack that follows gradients can be overfitted to
             watches[name] = OverfittingWatch(how["validation"], restore=False, seed=asked["seed"])
             callbacks = [watches[name]]
         started = time.monotonic()
         histories[name] = train_classifier(models[name], **how, **always, callbacks=callbacks)
-        passes = how["epochs"] * passes_per_image(how["attack"], how["share"])
-        seconds = time.monotonic() - started
-        costs.append({"model": name, "epochs": how["epochs"], "passes": passes, "seconds": seconds})
+        cost = {
+            "epochs": how["epochs"],
+            "passes": how["epochs"] * passes_per_image(how["attack"], how["share"]),
+            "seconds": time.monotonic() - started,
+        }
+        if goes_on:  # with what the natural classifier has cost
+            cost = {key: value + costs[0][key] for key, value in cost.items()}
+        costs.append({"model": name} | cost)
     return Trained(models, histories, {name: watch.verdict for name, watch in watches.items()}, costs)

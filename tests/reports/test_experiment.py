@@ -37,6 +37,8 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'colour_cnn', 'resid"),
         ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
         ({"attack_limit": 0}, "attack_limit=0; expected a whole number, at least 1"),
+        ({"fine_tune": 0}, "fine_tune=0; expected a whole number, at least 1"),
+        ({"fine_tune": 2, "trainings": ["LAT", "natural"]}, "fine_tune=2 with .* expected 'natural' as the first"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeypatch):

@@ -72,6 +72,18 @@ def test_a_sweep_that_cannot_run_is_refused_before_it_begins(asked, message, tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_report_that_is_older_than_a_parameter_is_finished(tmp_path, ran):
+    (cell,) = todo = sweep.cells(tmp_path, datasets=["digits"], seeds=[0])
+    run(todo)
+    path = cell.folder / "metrics.json"
+    content = json.loads(path.read_text())
+    assert content["parameters"].pop("fine_tune", 0) is None
+    path.write_text(json.dumps(content))
+    assert cell.finished() and run(todo) == {} and ran == [0]
+    (other,) = sweep.cells(tmp_path, datasets=["digits"], seeds=[0], parameters={"fine_tune": 3})
+    assert not other.finished()
+
+
 def test_one_failure_leaves_the_others_and_its_reason(tmp_path, ran):
     todo = sweep.cells(tmp_path, datasets=["digits"], seeds=[0, 13, 2])
     assert run(todo) == {"digits-seed13": "RuntimeError: thirteen"}
