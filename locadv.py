@@ -200,7 +200,7 @@ def _playground(command):
     command.add_argument(
         "models", nargs="*", metavar="model",
         help="files that model.save('name.keras') wrote, side by side on the page; no code in them is run (default: "
-        "natural, LAT and AT are trained, which takes minutes)",
+        "the kit's own natural, LAT and AT)",
     )  # fmt: skip
     command.add_argument(
         "--dataset", nargs="+", dest="datasets", metavar="NAME",
@@ -217,7 +217,6 @@ def _playground(command):
     command.add_argument(
         "--mask", help="how the background is found, as for `locadv check` (default: the data set's own way)"
     )
-    command.add_argument("--epochs", type=int, help="of the trainings (default: digits 20, composite 24, else 5)")
     command.add_argument("--seed", type=int, default=0, help="what everything random follows from (default: 0)")
     command.add_argument("--out", default="playground.html", help="the file (default: playground.html)")
 

@@ -20,9 +20,8 @@ from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation import challenge
 from locadv_tf.models import colour_cnn, layer_count, load_classifier, small_cnn
-from locadv_tf.playground.collection import collection
+from locadv_tf.playground.collection import collection, stored_models
 from locadv_tf.playground.page import html_path, write_page
-from locadv_tf.playground.small_models import small_models
 from locadv_tf.reports import (
     challenge_page,
     colab,
@@ -217,15 +216,15 @@ def _playground(arguments):
     names = arguments.names or [Path(path).stem for path in models]
     if len(names) != len(models) or len(set(names)) < len(names):
         raise ValueError(f"names {', '.join(names)} for {len(models)} models; expected one each. Use --names.")
-    options = {"eps": arguments.eps, "mask": arguments.mask, "seed": arguments.seed}
     made = []
     for dataset in datasets:
         if models:
             shape = tuple(load_data(dataset, "test[:1]").element_spec[0]["image"].shape)
             ready = {name: load_classifier(path, input_shape=shape) for name, path in zip(names, models, strict=True)}
         else:
-            ready = small_models(dataset, epochs=arguments.epochs, log=_to_stderr, **options)
-        made.append(collection(dataset, ready, images=arguments.images, **options))
+            ready = stored_models(dataset)
+        options = {"images": arguments.images, "eps": arguments.eps, "mask": arguments.mask, "seed": arguments.seed}
+        made.append(collection(dataset, ready, **options))
     size = write_page(out, made)
     print(f"{size / 1e6:.2f} MB; open it in a browser, it needs no network", file=sys.stderr)
     print(_shown(out))

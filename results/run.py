@@ -104,10 +104,13 @@ def card(name, training, content):
     eps, replaced = eps_255(results["eps"]), ""
     if TRAININGS[training].replaced_by:
         replaced = f", {asked['share']:.0%} of each batch replaced, eps {eps}"
+    data = f"`{asked['dataset']}`, all training images; masks: the data set's own way"
+    if asked["correlation"] is not None:
+        data += f"; correlation of background and label {asked['correlation']:g}"
     lines = [
         f"# {name}", "",
         f"`la.load_model({name!r})`. Written by results/run.py from its run ({content['finished']}).", "",
-        f"- **Data**: `{asked['dataset']}`, all training images; masks: the data set's own way.",
+        f"- **Data**: {data}.",
         f"- **Network**: `{asked['classifier']}`; images float32 in [0, 1], logits out.",
         f"- **Training**: {training}, {asked['epochs']} epochs, seed {asked['seed']}{replaced}; results/PROTOCOL.md.",
         f"- **Natural images**: accuracy {natural['accuracy']:.1%}, loss {natural['loss']:.3f}, "
@@ -126,13 +129,13 @@ def card(name, training, content):
 
 
 def studies(*, quick=False, kept=None, work=None):
-    """The studies of the plan, in its order."""
+    """The studies of the plan, in its order, and then those that train the classifiers for teaching."""
     import yaml
 
     plan = yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))
     kept = kept or (HERE.parent / "sweeps" / "results-quick" / "runs" if quick else HERE / "runs")
     work = work or HERE.parent / "sweeps" / ("results-quick" if quick else "results")
-    chosen = plan["studies"][:2] if quick else plan["studies"]
+    chosen = plan["studies"][:2] if quick else plan["studies"] + plan["teaching"]
     return [Study(plan, study, kept=kept, work=work, quick=quick) for study in chosen]
 
 
@@ -153,6 +156,7 @@ def run(found, executor, stop_after=None):
 
     failed = {}
     for study in found:
+        study.keep()  # whoever stopped the last run may have done so before its tables were made
         if left := study.left():
             print(f"{study.name}: {len(left)} cells", file=sys.stderr, flush=True)
 

@@ -238,6 +238,19 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
         assert metrics["results"]["gradients_counted"] == metrics["results"]["gradients_expected"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["01_localized_attacks", "03_background_sensitivity"])
+def test_a_lesson_takes_stored_classifiers(name, tmp_path):
+    given = {"stored": True, "epochs": 0}  # which no training takes
+    report.run_notebook(name, tmp_path, profile="smoke", parameters=given)
+    metrics = check_run(tmp_path, name)
+    assert given.items() <= metrics["parameters"].items()
+    if name == "03_background_sensitivity":
+        x, y, _ = la.to_arrays(la.load_data("composite", "test", limit=100, correlation=0))
+        correct = la.load_model("composite-4-natural")(x).numpy().argmax(axis=-1) == y
+        assert metrics["results"]["rows"][0]["accuracy"] == pytest.approx(correct.mean())
+
+
 @pytest.mark.parametrize("live", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_photographs_run_with_and_without_their_data(live, tmp_path, request, monkeypatch):
     """Without the data the stored results are shown: the same parts, and the same figures."""

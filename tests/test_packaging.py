@@ -75,12 +75,20 @@ def test_ci_calls_what_tests():
 def test_a_wheel_has_every_package_and_every_file_of_the_lessons():
     """Read off pyproject.toml; `make test-wheel` builds one."""
     there = {path.parent.relative_to(ROOT) for path in (ROOT / "locadv_tf").rglob("__init__.py")}
-    listed = [*(".".join(path.parts) for path in there), "locadv_tf.notebooks"]
+    listed = [*(".".join(path.parts) for path in there), "locadv_tf.notebooks", "locadv_tf.results.models"]
     assert sorted(SETUPTOOLS["packages"]) == sorted(listed)
     assert [(ROOT / f"{name}.py").is_file() for name in SETUPTOOLS["py-modules"]] == [True]
     lessons = ROOT / SETUPTOOLS["package-dir"]["locadv_tf.notebooks"]
     packed = {path for pattern in SETUPTOOLS["package-data"]["locadv_tf.notebooks"] for path in lessons.glob(pattern)}
     assert {lessons / name for name in committed("notebooks")} <= packed
+
+
+def test_a_wheel_has_every_classifier_with_its_card():
+    name = "locadv_tf.results.models"
+    folder = ROOT / SETUPTOOLS["package-dir"][name]
+    packed = {path for pattern in SETUPTOOLS["package-data"][name] for path in folder.glob(pattern)}
+    assert {path.suffix for path in packed} == {".keras", ".md"}
+    assert {folder / name for name in committed("results/models")} <= packed
 
 
 def test_a_wheel_has_every_file_of_the_playground():

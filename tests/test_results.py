@@ -12,6 +12,7 @@ import yaml
 
 import locadv_tf as la
 from locadv_tf.evaluation.natural import natural
+from locadv_tf.playground.collection import TRAININGS
 from locadv_tf.reports import collect, metrics, notebooks, schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,10 +29,21 @@ def test_the_plan_asks_for_known_trainings_and_parameters():
     known = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
     for part in [PLAN["everywhere"], *PLAN["recipes"].values()]:
         assert set(part) <= set(known)
-    for study in PLAN["studies"]:
+    for study in PLAN["studies"] + PLAN["teaching"]:
         assert set(study["trainings"]) <= set(la.TRAININGS) and study["recipe"] in PLAN["recipes"]
+    for study in PLAN["studies"]:
         data, eps, _ = page.parts(study["name"])
         assert study["seeds"] >= 3 and data in page.TITLES and eps == str(study["eps_255"])
+
+
+def test_the_classifiers_for_teaching_are_named_by_data_and_budget_and_are_no_evidence():
+    for study in PLAN["teaching"]:
+        eps = study["eps_255"] / 255
+        dataset = PLAN["recipes"][study["recipe"]]["dataset"]
+        assert study["name"] == f"{dataset}-{255 * eps:.0f}" and study["models"] == list(TRAININGS)
+        assert eps == la.default_eps(la.load_data(dataset, "test[:1]").element_spec[0]["image"])
+    told = {study.name for study in page.read()[0]} | set(page.read()[1])
+    assert told == {study["name"] for study in PLAN["studies"]}
 
 
 def test_the_protocol_names_every_recipe_and_the_least_that_must_run():
@@ -150,7 +162,9 @@ def test_the_models_have_cards_that_say_what_their_runs_found():
     for path in models:
         card = path.with_suffix(".md").read_text(encoding="utf-8")
         (study,) = [
-            study for study in PLAN["studies"] if path.stem.startswith(study["name"] + "-") and "models" in study
+            study
+            for study in PLAN["studies"] + PLAN["teaching"]
+            if path.stem.startswith(study["name"] + "-") and "models" in study
         ]
         training = path.stem.removeprefix(study["name"] + "-").replace("-", " ")
         (cell,) = (RESULTS / "runs" / study["name"]).glob(f"*-{training.replace(' ', '-')}-seed0")

@@ -3,11 +3,10 @@
     make site                                   # the lessons on the profile class; the site is site/html
     python docs/site/make_site.py --profile smoke --lessons 00_start_here      # a quick look
 
-Nothing is fetched. Executed lessons and the playground are kept in site/ until what they follow from has changed.
+Nothing is fetched. Executed lessons are kept in site/ until what they follow from has changed.
 """
 
 import argparse
-import hashlib
 import os
 import re
 import shutil
@@ -36,7 +35,6 @@ def main(argv=None):
     if failed := executed.execute(kept, wanted, profile=arguments.profile, log=log):
         log(f"{', '.join(failed)} failed; no site was made.")
         return 1
-    play = playground(to / "playground", arguments.profile)
     pages = sources.sources({name: executed.page(name, kept) for name in names})
     sources.write(pages, to / "source")
     log(f"{len(pages)} files of source after {time.monotonic() - started:.0f} s")
@@ -44,7 +42,8 @@ def main(argv=None):
         return 1
     for path in (to / "html" / "_modules").rglob("*.html"):  # where a name has two places, these links miss
         path.write_text(re.sub(r'<a class="viewcode-back".*?</a>', "", path.read_text(encoding="utf-8")))
-    shutil.copy(play, to / "html" / "play.html")
+    if locadv.main(["playground", "--out", str(to / "html" / "play.html")]):
+        return 1
     (to / "html" / ".nojekyll").touch()  # for GitHub Pages: folders that begin with _ are served, too
     found = checked.problems(to / "html")
     for line in found:
@@ -62,21 +61,6 @@ def parser():
     )
     made.add_argument("--to", default="site", help="the folder for all that is made (default: site)")
     return made
-
-
-def playground(folder, profile):
-    """The playground's page, made by `locadv playground`, or as it was made before."""
-    pieces = [path for path in sorted((executed.KIT / "playground").iterdir()) if path.is_file()]
-    parts = [executed.kit(leave_out=("course",)), *map(executed.digest, pieces)]
-    options = ["--dataset", "digits", "--epochs", "1"] if profile == "smoke" else []
-    key = hashlib.sha256(repr([parts, options]).encode()).hexdigest()
-    path = folder / "play.html"
-    if executed.kept(folder / "key.txt") != key:
-        log("playground: training its models")
-        if locadv.main(["playground", *options, "--out", str(path)]):
-            raise SystemExit(1)
-        (folder / "key.txt").write_text(key)
-    return path
 
 
 def sphinx(to):

@@ -5,7 +5,16 @@ a classifier of any origin from a file.
 """
 
 from locadv_tf.models.backbones import pretrained
-from locadv_tf.models.networks import colour_cnn, residual_cnn, small_cnn
+from locadv_tf.models.networks import colour_cnn, pooled_cnn, residual_cnn, small_cnn
 from locadv_tf.models.saved import layer_count, load_classifier, load_model
 
-__all__ = ["colour_cnn", "layer_count", "load_classifier", "load_model", "pretrained", "residual_cnn", "small_cnn"]
+__all__ = [
+    "colour_cnn",
+    "layer_count",
+    "load_classifier",
+    "load_model",
+    "pooled_cnn",
+    "pretrained",
+    "residual_cnn",
+    "small_cnn",
+]

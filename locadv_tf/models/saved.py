@@ -17,11 +17,11 @@ if not MODELS.is_dir():
 
 
 def load_model(name):
-    """One of the classifiers that come with a clone of the kit, as `results/` trained it with seed 0.
+    """One of the classifiers that come with the kit, as `results/` trained it with seed 0.
 
     Args:
-        name: a study and a training, `"mnist-26-LAT"` say. `results/models/` has a card for each: its data, its
-            training, its accuracies with their checks, and its limits.
+        name: data set, budget in grey levels and training, `"mnist-26-LAT"` say. `results/models/` has a card for
+            each: its data, its training, its accuracies with their checks, and its limits.
 
     Returns:
         The Keras model, uncompiled: float32 images in [0, 1] to logits.
@@ -36,7 +36,7 @@ def load_model(name):
         ValueError: model='mnist-26-LTA' is unknown; expected one of ...
     """
     if not MODELS.is_dir():
-        raise ValueError(f"model={name!r}: no models are here; they come with a clone of the kit, in results/models.")
+        raise ValueError(f"model={name!r}: no models are here; they come with the kit, in results/models.")
     validation.choice(name, sorted(path.stem for path in MODELS.glob("*.keras")), name="model")
     return keras.saving.load_model(MODELS / f"{name}.keras", compile=False, safe_mode=True)
 

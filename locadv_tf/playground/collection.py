@@ -10,12 +10,14 @@ from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.composite import composite
 from locadv_tf.data.load import class_names, load_data
 from locadv_tf.evaluation.measurement import evaluate
+from locadv_tf.models import saved
 from locadv_tf.playground import network
 from locadv_tf.units import default_eps
 
 STEPS = 20  # of the attack, until the reader chooses
 MEASURED = 400  # test images that the page's accuracies come from, at most
 TITLES = {"digits": "Grey digits", "composite": "Colour composites", "mnist": "MNIST", "cifar10": "CIFAR-10"}
+TRAININGS = ("natural", "LAT", "AT")  # of a page for which nobody gave classifiers
 ABOUT = {
     "natural": "trained on plain images",
     "LAT": "trained on images with an attacked background, too",
@@ -75,6 +77,32 @@ def collection(dataset, models, *, images=20, eps=None, mask=None, seed=0):
         "backdrops": None if drawn_on is None else _text(drawn_on),
         "models": shown,
     }
+
+
+def stored_models(dataset):
+    """The classifiers of a page for which nobody gave any: those that come with the kit, trained at `default_eps`.
+
+    Args:
+        dataset: `"digits"` or `"composite"`.
+
+    Returns:
+        A dictionary from the training's name to the model.
+
+    Raises:
+        ValueError: for a data set of which results/models has no natural, LAT and AT.
+
+    Example:
+        >>> stored_models("digits").keys()
+        dict_keys(['natural', 'LAT', 'AT'])
+    """
+    eps = default_eps(load_data(dataset, "test[:1]").element_spec[0]["image"])
+    names = {training: f"{dataset}-{255 * eps:.0f}-{training}" for training in TRAININGS}
+    if missing := [name for name in names.values() if not (saved.MODELS / f"{name}.keras").is_file()]:
+        raise ValueError(
+            f"results/models has no {', '.join(missing)}; expected 'digits' or 'composite', or your own classifiers: "
+            f"locadv playground MODEL.keras --dataset {dataset}"
+        )
+    return {training: saved.load_model(name) for training, name in names.items()}
 
 
 def _model(name, model, names, x, test, attack, seed):

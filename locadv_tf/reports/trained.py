@@ -5,13 +5,18 @@ from typing import NamedTuple
 
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.engine.progress import progress_bar
-from locadv_tf.models import colour_cnn, residual_cnn, small_cnn
+from locadv_tf.models import colour_cnn, pooled_cnn, residual_cnn, small_cnn
 from locadv_tf.training.localized import passes_per_image
 from locadv_tf.training.overfitting import OverfittingWatch
 from locadv_tf.training.pipeline import flip_and_shift
 from locadv_tf.training.recipes import recipe, single_step, train_classifier
 
-CLASSIFIERS = {"small_cnn": small_cnn, "colour_cnn": colour_cnn, "residual_cnn": residual_cnn}
+CLASSIFIERS = {
+    "small_cnn": small_cnn,
+    "pooled_cnn": pooled_cnn,
+    "colour_cnn": colour_cnn,
+    "residual_cnn": residual_cnn,
+}
 # What a classifier of photographs is trained with today; without it the images as they are, and Adam at one rate.
 MODERN = {"optimizer": "adamw", "augment": flip_and_shift, "class_weight": "balanced"}
 

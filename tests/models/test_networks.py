@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
+from locadv_tf.models import pooled_cnn
 
 MODELS = [
     pytest.param(la.small_cnn, (28, 28, 1), id="small_cnn, grey"),
     pytest.param(la.small_cnn, (9, 13, 3), id="small_cnn, odd sides"),
+    pytest.param(pooled_cnn, (32, 32, 3), id="pooled_cnn"),
     pytest.param(la.colour_cnn, (32, 32, 3), id="colour_cnn"),
     pytest.param(la.residual_cnn, (17, 30, 3), id="residual_cnn"),
 ]
@@ -67,7 +69,7 @@ def test_it_is_saved_as_an_ordinary_keras_model(natural_model, tmp_path):
     np.testing.assert_array_equal(loaded(images((28, 28, 1))), natural_model(images((28, 28, 1))))
 
 
-@pytest.mark.parametrize("build", [la.small_cnn, la.colour_cnn, la.residual_cnn])
+@pytest.mark.parametrize("build", [la.small_cnn, pooled_cnn, la.colour_cnn, la.residual_cnn])
 @pytest.mark.parametrize(
     ("shape", "classes", "message"),
     [

@@ -10,9 +10,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from locadv_tf.models import pooled_cnn
 from locadv_tf.playground.collection import collection
 from locadv_tf.playground.page import write_page
-from locadv_tf.playground.small_models import pooled_cnn
 
 pytestmark = chromium.needs_chromium("the playground")
 PATIENCE = 60  # seconds

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import locadv_tf as la
 from locadv_tf.attacks import loop, losses
+from locadv_tf.models import pooled_cnn
 from locadv_tf.playground import network
-from locadv_tf.playground.small_models import pooled_cnn
 
 HERE = Path(__file__).parent
 SCRIPTS = Path(network.__file__).parent

@@ -10,11 +10,10 @@ import pytest
 
 import locadv
 import locadv_tf as la
-from locadv_tf import cli
+from locadv_tf.models import saved
 from locadv_tf.playground import network
-from locadv_tf.playground.collection import _clear, collection
+from locadv_tf.playground.collection import TRAININGS, _clear, collection, stored_models
 from locadv_tf.playground.page import HERE, SCRIPTS, page, write_page
-from locadv_tf.playground.small_models import EPOCHS, TRAININGS, pooled_cnn, small_models
 
 MOST_BYTES = 1_500_000
 
@@ -88,14 +87,9 @@ def test_accuracies_are_those_that_evaluate_gives(digits, natural_model, digits_
     assert [row["accuracy"] for row in rows[:2]] == [row["accuracy"] for row in exact]
 
 
-@pytest.mark.slow
-def test_the_kits_page_is_small(digits, tmp_path):
-    grey = {name: la.small_cnn((28, 28, 1), 10) for name in TRAININGS}
-    colour = {name: pooled_cnn((32, 32, 3), 10) for name in TRAININGS}
-    made = [collection("digits", grey), collection("composite", colour)]
-    assert {model["type"] for each in made for model in each["models"]} == {"float16"}
-    size = write_page(tmp_path / "new" / "page.html", made)
-    assert size == (tmp_path / "new" / "page.html").stat().st_size < MOST_BYTES
+def test_a_page_goes_into_a_new_folder_and_its_size_is_told(digits, tmp_path):
+    size = write_page(tmp_path / "new" / "page.html", [digits])
+    assert size == (tmp_path / "new" / "page.html").stat().st_size
 
 
 def test_the_page_fetches_nothing(digits):
@@ -145,18 +139,27 @@ def test_no_collection_and_no_page():
         write_page("page.txt", [])
 
 
-def test_small_models_are_trained_as_their_names_say(monkeypatch):
-    asked, said = [], []
-    record = lambda model, train, **how: asked.append(how)  # noqa: E731
-    monkeypatch.setattr("locadv_tf.playground.small_models.train_classifier", record)
-    models = small_models("digits", epochs=3, seed=5, log=said.append)
+@pytest.mark.parametrize("dataset", ["digits", "composite"])
+def test_the_kits_own_classifiers_are_robust_as_their_names_say(dataset):
+    models = stored_models(dataset)
     assert list(models) == list(TRAININGS) == ["natural", "LAT", "AT"] and set(TRAININGS) <= set(la.TRAININGS)
-    assert [(how["region"], how["share"], how["epochs"], how["seed"]) for how in asked] == [
-        ("background", 0.0, 3, 5), ("background", 0.5, 3, 5), ("full", 0.5, 3, 5)
-    ]  # fmt: skip
-    assert [line.split(" trained in ")[0] for line in said] == [f"digits: {name}" for name in TRAININGS]
-    with pytest.raises(ValueError, match="epochs=0"):
-        small_models("digits", epochs=0)
+    options = {"correlation": 0} if dataset == "composite" else {}
+    x, y, mask = la.to_arrays(la.load_data(dataset, "test", limit=200, **options))
+    attack = la.PGD(eps=la.default_eps(x), steps=10)
+    robust = {}
+    for name, model in models.items():
+        found = la.run_attack(model, (x, y, mask), attack, seed=0)
+        assert found.natural_correct.mean() > 0.8
+        robust[name] = 1 - found.fooled.mean()
+    assert robust["natural"] < min(robust["LAT"], robust["AT"]) - 0.1
+
+
+def test_classifiers_that_are_not_there_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(saved, "MODELS", tmp_path)
+    (tmp_path / "digits-26-LAT.keras").write_text("")
+    told = r"has no digits-26-natural, digits-26-AT; expected .* locadv playground MODEL.keras --dataset digits"
+    with pytest.raises(ValueError, match=told):
+        stored_models("digits")
 
 
 class TestCommand:
@@ -177,28 +180,15 @@ class TestCommand:
         assert data["name"] == "digits" and data["eps"] == 8 and len(data["labels"]) == 10
 
     @pytest.mark.slow
-    def test_without_a_model_the_kits_own_are_trained(self, capsys, tmp_path, monkeypatch, natural_model):
+    def test_without_a_model_the_kits_own_are_shown_on_a_small_page(self, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        asked = {}
-
-        def train(dataset, **options):
-            asked[dataset] = options
-            build, shape = (pooled_cnn, (32, 32, 3)) if dataset == "composite" else (la.small_cnn, (28, 28, 1))
-            options["log"](f"{dataset}: natural trained in 1 s")
-            return {"natural": build(shape, 10)}
-
-        monkeypatch.setattr(cli, "small_models", train)
-        assert locadv.main(["playground", "--epochs", "2"]) == 0
-        out, err = capsys.readouterr()
-        assert out == "playground.html\n" and "composite: natural trained in 1 s" in err
-        assert [each["name"] for each in data_of((tmp_path / "playground.html").read_text())] == ["digits", "composite"]
-        assert asked["digits"]["epochs"] == 2 and asked["digits"]["eps"] is None
-
-    def test_help_tells_the_epochs(self):
-        command = next(a for a in locadv.parser()._actions if a.choices).choices["playground"]
-        (action,) = (action for action in command._actions if action.dest == "epochs")
-        assert f"({', '.join(['default: digits 20', 'composite 24', 'else 5'])})" in action.help
-        assert EPOCHS == {"digits": 20, "composite": 24}
+        assert locadv.main(["playground"]) == 0
+        assert capsys.readouterr().out == "playground.html\n"
+        made = data_of((tmp_path / "playground.html").read_text())
+        assert [each["name"] for each in made] == ["digits", "composite"]
+        assert [model["name"] for each in made for model in each["models"]] == 2 * list(TRAININGS)
+        assert {model["type"] for each in made for model in each["models"]} == {"float16"}
+        assert (tmp_path / "playground.html").stat().st_size < MOST_BYTES
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -208,7 +198,7 @@ class TestCommand:
             (["a.keras", "--names", "a", "b"], "names a, b for 1 models"),
             (["a.keras", "--dataset", "digits", "composite"], "expected one data set"),
             (["a.keras", "--out", "page.pdf"], "out='page.pdf'"),
-            (["--dataset", "digits", "--epochs", "0"], "epochs=0"),
+            (["--dataset", "digits", "--images", "0"], "images=0"),
         ],
     )
     def test_bad_input_is_one_line_and_exit_2(self, arguments, message, capsys, tmp_path, monkeypatch):
