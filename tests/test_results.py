@@ -6,7 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 import yaml
 
@@ -17,6 +19,7 @@ from locadv_tf.reports import collect, metrics, notebooks, schema
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 sys.path.insert(0, str(RESULTS))
+import figures  # noqa: E402
 import page  # noqa: E402
 import run as results_run  # noqa: E402
 
@@ -131,17 +134,93 @@ def test_every_number_of_the_pages_comes_from_the_kept_runs():
     """The pages are written by a command: they are what it writes, and the words around the numbers hold none."""
     found, missing = page.read()
     assert (RESULTS / "README.md").read_text(encoding="utf-8") == page.page(found, missing)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    if any(study.paired >= page.ENOUGH for study in found if study.name in page.MAIN):
-        assert page.readme_block(found) in readme
-    else:
-        assert page.BEGIN not in readme  # too few seeds for the first screen
+    for path, block in (("README.md", page.readme_block(found)), ("docs/results.md", page.docs_block(found))):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert page.between_marks(text, block) == text, f"{path} is old; run python results/page.py"
+        assert numbers(block) <= numbers((RESULTS / "README.md").read_text(encoding="utf-8"))
     words = re.sub(
         r"95 % interval|\{[^}]*\}|`[^`]*`|\([^)]*\)|arXiv:\S+|CIFAR-10|PGD-\d+|\d+/255",
         "",
         (RESULTS / "answer.md").read_text(),
     )
     assert not re.findall(r"\d+[.,]\d+|\d+ ?%", words)
+
+
+def numbers(text):
+    """The measured numbers in a text: all decimals."""
+    return set(re.findall(r"[+−-]?\d+\.\d+", text))
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_the_figures_are_those_of_the_kept_runs(tmp_path):
+    """Each file says in itself what it shows; the picture is the same byte for byte where Matplotlib is."""
+    found, _ = page.read()
+    made = figures.pictures([study for study in found if study.name in page.MAIN])
+    assert {path.stem for path in (RESULTS / "figures").iterdir()} == set(made) != set()
+    figures.write(made, tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        kept = RESULTS / "figures" / path.name
+        with PIL.Image.open(kept) as old, PIL.Image.open(path) as new:
+            assert old.text["Description"] == new.text["Description"], f"{kept.name}: run python results/page.py"
+            same = old.text["Software"] == new.text["Software"]
+            assert not same or np.abs(np.asarray(old, float) - np.asarray(new, float)).mean() < 1
+        assert kept.stat().st_size < 100_000 and len(made[path.stem][0].alt.split()) >= 20
+
+
+def drawn(seeds, *, trainings=("natural", "LAT", "AT")):
+    """A study as page.py finds it, with numbers that are easy to see."""
+    found = page.Found.__new__(page.Found)
+    found.name, found.planned, found.cells, found.failed = "mnist-26", 30, seeds * len(trainings), []
+    effect = {"natural_loss": -0.5, "natural_loss_at": 0.25, "background_loss": -1.5, "background_loss_at": 0.125}
+    found.differences = {key: [value + seed / 64 for seed in range(seeds)] for key, value in effect.items()}
+    found.claims = pd.DataFrame(
+        {"seeds": seeds, "verdict": "undecided", "difference": value, "difference_low": value - 1,
+         "difference_high": value + 1}
+        for value in effect.values()
+    ).set_index(pd.Index(effect, name="key"))  # fmt: skip
+    found.rows = pd.DataFrame(
+        {"model": model, "attack": attack, "region": region, "seeds": seeds, "accuracy": 0.75,
+         "accuracy_low": 0.5, "accuracy_high": 1.25}
+        for model in trainings
+        for attack, region in (("natural", "none"), ("LocalizedAutoAttack (fast)", "full"), ("PGD-40", "full"))
+    )  # fmt: skip
+    return found
+
+
+def test_differences_are_drawn_from_three_seeds_on_with_each_seed_as_a_dot(tmp_path):
+    assert set(figures.pictures([drawn(2)])) == {"accuracy-mnist-26"} and page.readme_block([drawn(2)]) == ""
+    made = figures.pictures([drawn(3)])
+    picture, panels = made["differences-mnist-26"]
+    rows = [row for rows in panels.values() for row in rows]
+    assert [(row["against"], row["difference"]) for row in rows] == [
+        ("natural", -0.5), ("AT", 0.25), ("natural", -1.5), ("AT", 0.125),
+    ]  # fmt: skip
+    assert len(picture.figure.axes) == 3 and rows[1]["values"] == [0.25, 0.25 + 1 / 64, 0.25 + 2 / 64]
+    figures.write(made, tmp_path)
+    (tmp_path / "old.png").write_bytes(b"")
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    figures.write(figures.pictures([drawn(3)]), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} | {"old.png": b""} == first
+    figures.write(figures.pictures([drawn(1)]), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["accuracy-mnist-26.png"]
+
+
+def test_accuracies_have_intervals_from_three_seeds_on_and_within_what_is_possible():
+    _, rows = figures.accuracies(drawn(3))
+    assert [row["region"] for row in rows] == 3 * ["not attacked"] + 3 * ["full"]  # PGD is not among them
+    assert {(row["accuracy_low"], row["accuracy_high"]) for row in rows} == {(0.5, 1.0)}
+    _, rows = figures.accuracies(drawn(2))
+    assert {(row["accuracy_low"], row["accuracy_high"]) for row in rows} == {(0.75, 0.75)}
+
+
+def test_the_readme_gets_figure_and_table_from_three_seeds_on():
+    text = "# Kit\n\n## What was measured\n\nMore.\n"
+    assert page.between_marks(text, page.readme_block([drawn(2)])) == text
+    block = page.readme_block([drawn(3)])
+    once = page.between_marks(text, block)
+    assert once == text.replace("More.", f"{block}\n\nMore.") and page.between_marks(once, block) == once
+    assert "](results/figures/differences-mnist-26.png)" in block and "| LAT − random mask, natural loss | – |" in block
+    assert len(block.splitlines()) <= 13
 
 
 def test_the_models_have_cards_that_say_what_their_runs_found():
