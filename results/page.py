@@ -222,6 +222,13 @@ def page(found, missing):
         told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. Means over seeds with 95 % "
         parts += [f"### {study.title}", told + _SHARED + " " + _checked(study), trainings_table(study)]
         parts.append(images([study], "accuracy", to="figures/"))
+    if (HERE / "reruns.json").exists():
+        noted = json.loads((HERE / "reruns.json").read_text(encoding="utf-8"))
+        parts += [
+            "## Run again",
+            "Cells that were run once more from nothing (`python results/run.py --again`). Seconds are not compared.",
+            "\n".join(f"- `{place}`, {row['finished'][:10]}: {row['said']}." for place, row in noted.items()),
+        ]
     parts += [
         "## What is missing",
         ("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".") if missing else "Nothing of the plan.",

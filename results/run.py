@@ -165,6 +165,28 @@ def run(found, executor, stop_after=None):
     return failed
 
 
+def rerun(found, place, work):
+    """Runs one kept cell once more (`again.py`), says whether it agrees, and notes that beside the runs."""
+    import again
+
+    name, _, cell = place.partition("/")
+    study = next((study for study in found if study.name == name and _has(study, cell)), None)
+    if study is None:
+        raise ValueError(f"{place!r} is no cell of the plan; expected STUDY/CELL, a folder in {found[0].kept.parent}.")
+    said = again.again(study, cell, work / "again" / name / cell)
+    print("\n".join(said.pop("parts")), f"{place}: {said['said']}.", sep="\n")
+    if not said["same_versions"]:
+        print("It was kept from other versions of Python or its packages.")
+    notes = study.kept.parents[1] / "reruns.json"
+    noted = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
+    notes.write_text(json.dumps(noted | {place: said}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return said
+
+
+def _has(study, name):
+    return any(cell.folder.name == name for cell in study.cells)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the first two, into sweeps/")
@@ -172,6 +194,7 @@ def main(arguments=None):
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine (default: 2)")
     parser.add_argument("--scheduler", help="address or file of a Dask scheduler whose workers see this folder")
     parser.add_argument("--plan", action="store_true", help="say what is left and how long it takes, and stop")
+    parser.add_argument("--again", metavar="STUDY/CELL", help="run one kept cell from nothing, and compare; no other")
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error(f"--workers {options.workers}: expected at least one")
@@ -182,6 +205,12 @@ def main(arguments=None):
     found = studies(quick=options.quick)
     if unknown := set(options.studies or ()) - {study.name for study in found}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; the plan has {', '.join(s.name for s in found)}")
+    if options.again:
+        try:
+            rerun(found, options.again, found[0].cells[0].folder.parents[1])
+        except ValueError as problem:
+            parser.error(str(problem))
+        return 0
     found = [study for study in found if study.name in (options.studies or [study.name])]
     report(found, options.workers)
     if options.plan:

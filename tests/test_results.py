@@ -19,6 +19,7 @@ from locadv_tf.reports import collect, metrics, notebooks, schema
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 sys.path.insert(0, str(RESULTS))
+import again  # noqa: E402
 import figures  # noqa: E402
 import page  # noqa: E402
 import run as results_run  # noqa: E402
@@ -97,6 +98,55 @@ def test_cells_of_other_parameters_are_not_kept(study):
     finish(study.cells[0], epochs=11)
     study.keep()
     assert study.left() == study.cells and not study.kept.exists()
+
+
+def test_two_runs_are_compared_value_by_value_but_for_the_clock():
+    kept = {"rows": [{"model": "LAT", "loss": 0.5, "loss_low": 0.4, "loss_high": 0.6, "ssim": None}], "costs": []}
+    same = again.compare(kept | {"costs": [{"seconds": 3.0}]}, kept | {"costs": [{"seconds": 4.0}]})
+    assert same == again.Compared(values=5, equal=5, most=None, outside=[])
+    assert same.said() == "all 5 values agree bit for bit"
+    for loss, outside in ((0.5625, []), (0.75, ["rows[0].loss"])):
+        found = again.compare(kept, {"rows": [kept["rows"][0] | {"loss": loss, "model": "AT"}], "costs": []})
+        assert found == again.Compared(values=5, equal=3, most=("rows[0].loss", 0.5, loss), outside=outside)
+    assert "3 of 5 values agree bit for bit; largest difference 0.25 (rows[0].loss: 0.5, again 0.75)" in found.said()
+    assert "outside of its interval: rows[0].loss" in found.said()
+    missing = again.compare(kept, {"rows": [], "costs": []})
+    assert (missing.values, missing.equal, missing.most) == (5, 0, None)
+
+
+def test_a_kept_cell_is_run_again_from_nothing(study, tmp_path, monkeypatch, capsys):
+    first = study.cells[0]
+    place = f"mnist-26/{first.folder.name}"
+    with pytest.raises(ValueError, match="is no cell that mnist-26 keeps; it has none"):
+        results_run.rerun([study], place, tmp_path / "work")
+    with pytest.raises(ValueError, match="'mnist-26/LAT' is no cell of the plan; expected STUDY/CELL"):
+        results_run.rerun([study], "mnist-26/LAT", tmp_path / "work")
+    finish(first, ece=0.25)
+    study.keep()
+    before = study.place(first).joinpath("metrics.json").read_bytes()
+    folder = tmp_path / "work" / "again" / place
+    (folder / "left").mkdir(parents=True)
+    for found, said in ((0.25, "agree bit for bit"), (0.5, "largest difference 0.25 (rows[0].ece: 0.25, again 0.5)")):
+        monkeypatch.setattr("locadv_tf.reports.sweep.Cell.run", lambda cell, ece=found: finish(cell, ece=ece))
+        noted = results_run.rerun([study], place, tmp_path / "work")
+        assert said in noted["said"] and noted["same_versions"] and not (folder / "left").exists()
+        assert noted["values"] - noted["equal"] == (found != 0.25)
+        assert json.loads((tmp_path / "reruns.json").read_text()) == {place: noted}
+        assert f"{place}: {noted['said']}.\n" in capsys.readouterr().out
+    assert study.place(first).joinpath("metrics.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_small_cell_repeats_bit_for_bit(tmp_path):
+    """The same commands as for a real cell, on the embedded digits."""
+    plan = {"everywhere": notebooks.profile_parameters("smoke"), "recipes": {"small": {"dataset": "digits"}}}
+    known = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
+    plan["everywhere"] = {name: value for name, value in plan["everywhere"].items() if name in known}
+    planned = {"name": "digits-26", "recipe": "small", "eps_255": 26, "trainings": ["LAT"], "seeds": 1, "minutes": 1}
+    study = results_run.Study(plan, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False)
+    assert results_run.run([study], None) == {} and study.left() == []
+    noted = results_run.rerun([study], f"digits-26/{study.cells[0].folder.name}", tmp_path / "work")
+    assert noted["equal"] == noted["values"] > 100, noted["said"]
 
 
 def test_quick_takes_a_tenth(tmp_path):
