@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -37,6 +38,7 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'colour_cnn', 'resid"),
         ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
         ({"attack_limit": 0}, "attack_limit=0; expected a whole number, at least 1"),
+        ({"precision": "float16"}, "precision='float16' is unknown; expected one of 'float32', 'mixed_float16'"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeypatch):
@@ -244,3 +246,14 @@ def test_photographs_are_resized_trained_as_today_and_judged_by_class(tmp_path, 
     assert exchanged["n"] == 12 and 0 <= exchanged["mixed_same_balanced"] <= 1 and "bg_gap" in exchanged
     few = rows.challenge_rows(Stage(run.models, False), run.parameters | {"reliance_limit": 4})
     assert few == []  # the second class has one photograph: there is none to exchange it with
+
+
+def test_a_precision_is_that_of_the_classifiers_alone(monkeypatch):
+    """On a CPU: slow, but it trains; the loss is scaled, and what is built later is float32 again."""
+    monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))
+    run = la.experiment(TINY | {"precision": "mixed_float16", "trainings": ["LAT"]}, progress=False)
+    policies = [layer.dtype_policy.name for layer in run.models["LAT"].layers]
+    assert policies[:-1] == ["mixed_float16"] * (len(policies) - 1) and policies[-1] == "float32"  # logits
+    assert keras.config.dtype_policy().name == "float32" and run.parameters["precision"] == "mixed_float16"
+    assert np.isfinite([row["loss"] for row in run.results["rows"]]).all()
+    assert all(layer.dtype_policy.name == "float32" for layer in la.small_cnn((28, 28, 1), 10).layers)
