@@ -45,7 +45,7 @@ def differences(study):
         for label, (quantity, shown) in kinds.items()
     }
     panels = {label: rows for label, rows in panels.items() if rows}
-    title = f"{study.title}. Left of 0 LAT's loss is lower; a small dot is a seed"
+    title = f"{study.title}. Left of 0 LAT's loss is lower; a small dot is a seed; scales differ"
     picture = plotting.paired_intervals(panels, title=title)
     return plotting.Picture(picture.figure, f"{study.title}. {picture.alt}"), panels
 
