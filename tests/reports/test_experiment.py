@@ -34,11 +34,11 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"output_dir": "."}, "parameter 'output_dir' is unknown"),
         ({"trainings": ["LTA"]}, "trainings='LTA' is unknown; expected one of 'natural', .*'random mask'"),
         ({"trainings": []}, "trainings=None is unknown"),
+        ({"precision": "float16"}, "precision='float16' is unknown; expected one of 'float32', 'mixed_float16'"),
         ({"headline_budget": "slow"}, "headline_budget='slow' is unknown; expected one of 'standard', 'fast'"),
         ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'colour_cnn', 'resid"),
         ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
         ({"attack_limit": 0}, "attack_limit=0; expected a whole number, at least 1"),
-        ({"precision": "float16"}, "precision='float16' is unknown; expected one of 'float32', 'mixed_float16'"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeypatch):
