@@ -5,6 +5,7 @@ Every number comes from the tables in results/runs/, which `collect` made of the
 around them are in results/answer.md, whose places in braces are filled in.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -200,8 +201,8 @@ def _checked(study):
     return failed + (f" **Trainings that diverged: {lost}.**" if lost else " No training diverged.")
 
 
-def page(found, missing):
-    """The text of results/README.md."""
+def page(found, missing, folder=HERE):
+    """The text of README.md in a folder, results/ say."""
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
     parts += [
         "## The abstract's claims",
@@ -222,8 +223,8 @@ def page(found, missing):
         told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. Means over seeds with 95 % "
         parts += [f"### {study.title}", told + _SHARED + " " + _checked(study), trainings_table(study)]
         parts.append(images([study], "accuracy", to="figures/"))
-    if (HERE / "reruns.json").exists():
-        noted = json.loads((HERE / "reruns.json").read_text(encoding="utf-8"))
+    if (folder / "reruns.json").exists():
+        noted = json.loads((folder / "reruns.json").read_text(encoding="utf-8"))
         parts += [
             "## Run again",
             "Cells that were run once more from nothing (`python results/run.py --again`). Seconds are not compared.",
@@ -275,7 +276,29 @@ def between_marks(text, block):
     return before + heading + (f"{block}\n\n" if block else "") + after
 
 
-def main():
+ON_GPUS = (
+    "These are the studies with the plan's settings for GPUs: mixed precision, larger batches. Their numbers stand for "
+    "themselves: they are not [the protocol](../PROTOCOL.md)'s, and nothing in [the answer](../README.md) is theirs."
+)
+
+
+def on_gpus(folder):
+    """Writes the page of the runs with the settings for GPUs."""
+    found, missing = read(folder / "runs")
+    if not found:
+        sys.exit("nothing is kept in results/on-gpus/runs yet; run: python results/run.py --on-gpus")
+    figures.write(figures.pictures([study for study in found if study.name in MAIN]), folder / "figures")
+    title, text = page(found, missing, folder).split("\n\n", maxsplit=1)
+    text = text.replace("](PROTOCOL.md)", "](../PROTOCOL.md)")
+    (folder / "README.md").write_text(f"{title}\n\n{ON_GPUS}\n\n{text}", encoding="utf-8")
+    print(folder / "README.md")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--on-gpus", action="store_true", help="write results/on-gpus/README.md instead")
+    if parser.parse_args(arguments).on_gpus:
+        return on_gpus(HERE / "on-gpus")
     found, missing = read()
     if not found:
         sys.exit("nothing is kept in results/runs yet; run: make results")

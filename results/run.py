@@ -23,12 +23,14 @@ QUICK = {  # a tenth of the data, and of the attacks
 class Study:
     """One study of the plan: its cells, which of them are kept, and how long the others will take."""
 
-    def __init__(self, plan, study, *, kept, work, quick):
+    def __init__(self, plan, study, *, kept, work, quick, on_gpus=False):
         from locadv_tf.reports import sweep
 
         self.name, self.minutes, self.kept = study["name"], study["minutes"], kept / study["name"]
         parameters = plan["everywhere"] | plan["recipes"][study["recipe"]] | study.get("parameters", {})
         seeds = study["seeds"]
+        if on_gpus:
+            parameters |= plan["on_gpus"][study["recipe"]]
         if quick:
             parameters, seeds, self.minutes = parameters | QUICK, min(seeds, 3), self.minutes / 10
         self.cells = sweep.cells(
@@ -125,15 +127,16 @@ def card(name, training, content):
     return "\n".join(lines) + "\n"
 
 
-def studies(*, quick=False, kept=None, work=None):
-    """The studies of the plan, in its order."""
+def studies(*, quick=False, on_gpus=False, kept=None, work=None):
+    """The studies of the plan, in its order; those with the settings for GPUs have folders of their own."""
     import yaml
 
     plan = yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))
-    kept = kept or (HERE.parent / "sweeps" / "results-quick" / "runs" if quick else HERE / "runs")
-    work = work or HERE.parent / "sweeps" / ("results-quick" if quick else "results")
+    name = "results" + ("-on-gpus" if on_gpus else "") + ("-quick" if quick else "")
+    work = work or HERE.parent / "sweeps" / name
+    kept = kept or (work if quick else HERE / "on-gpus" if on_gpus else HERE) / "runs"
     chosen = plan["studies"][:2] if quick else plan["studies"]
-    return [Study(plan, study, kept=kept, work=work, quick=quick) for study in chosen]
+    return [Study(plan, study, kept=kept, work=work, quick=quick, on_gpus=on_gpus) for study in chosen]
 
 
 def report(found, workers):
@@ -190,6 +193,7 @@ def _has(study, name):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the first two, into sweeps/")
+    parser.add_argument("--on-gpus", action="store_true", help="the plan's settings for GPUs, into results/on-gpus")
     parser.add_argument("--studies", nargs="+", help="which (default: all, in the plan's order)")
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine (default: 2)")
     parser.add_argument("--scheduler", help="address or file of a Dask scheduler whose workers see this folder")
@@ -202,7 +206,7 @@ def main(arguments=None):
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // options.workers)))
     from locadv_tf import cli  # only now: it starts TensorFlow
 
-    found = studies(quick=options.quick)
+    found = studies(quick=options.quick, on_gpus=options.on_gpus)
     if unknown := set(options.studies or ()) - {study.name for study in found}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; the plan has {', '.join(s.name for s in found)}")
     if options.again:

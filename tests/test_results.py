@@ -30,8 +30,9 @@ KEPT = sorted((RESULTS / "runs").rglob("metrics.json"))
 
 def test_the_plan_asks_for_known_trainings_and_parameters():
     known = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
-    for part in [PLAN["everywhere"], *PLAN["recipes"].values()]:
+    for part in [PLAN["everywhere"], *PLAN["recipes"].values(), *PLAN["on_gpus"].values()]:
         assert set(part) <= set(known)
+    assert set(PLAN["on_gpus"]) == set(PLAN["recipes"])
     for study in PLAN["studies"]:
         assert set(study["trainings"]) <= set(la.TRAININGS) and study["recipe"] in PLAN["recipes"]
         data, eps, _ = page.parts(study["name"])
@@ -51,14 +52,15 @@ def study(tmp_path):
     return results_run.Study(PLAN, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False)
 
 
-def finish(cell, *, ece=None, verdicts=None, **changes):
+def finish(cell, *, ece=None, natural_loss=0.3, verdicts=None, **changes):
     """What a cell leaves in its folder, without the work."""
     nothing = {name: {"array": [], "object": {}, "number": 0.1}[part["type"]] for name, part in schema.RESULTS.items()}
     nothing["rows"] = [
         {"model": "LAT", "condition": "natural", "attack": "natural", "region": "none", "eps": 0.0, "n": 9,
-         "accuracy": 0.9, "loss": 0.3, "asr": None, "ece": ece}
+         "accuracy": 0.9, "loss": natural_loss, "asr": None, "ece": ece}
     ]  # fmt: skip
     nothing["verdicts"] = verdicts or {}
+    nothing["costs"] = [{"model": "LAT", "epochs": 10, "passes": 25.0, "seconds": 60.0}]
     metrics.write_metrics(cell.folder, parameters=cell.asked() | changes, results=nothing, kind="report")
     metrics.write_text(cell.folder / "report.html", "<html></html>")
 
@@ -136,17 +138,54 @@ def test_a_kept_cell_is_run_again_from_nothing(study, tmp_path, monkeypatch, cap
     assert study.place(first).joinpath("metrics.json").read_bytes() == before
 
 
+def test_the_settings_for_gpus_have_folders_of_their_own(monkeypatch, tmp_path, capsys):
+    here, there = (results_run.studies(on_gpus=on_gpus) for on_gpus in (False, True))
+    assert {study.kept for study in here}.isdisjoint(study.kept for study in there)
+    assert {cell.folder for study in here for cell in study.cells}.isdisjoint(
+        cell.folder for study in there for cell in study.cells
+    )
+    for one, other in zip(here, there, strict=True):
+        before, after = one.cells[0].asked(), other.cells[0].asked()
+        few = "photographs" in one.name
+        assert after == before | {"precision": "mixed_float16", "batch_size": 32 if few else 512}
+    monkeypatch.setattr(page, "HERE", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    for name in ("plan.yaml", "answer.md"):
+        shutil.copy(RESULTS / name, tmp_path / "results")
+    with pytest.raises(SystemExit, match="run: python results/run"):
+        page.main(["--on-gpus"])
+    study = results_run.Study(
+        PLAN, PLAN["studies"][0], kept=tmp_path / "results" / "on-gpus" / "runs", work=tmp_path / "work", quick=False,
+        on_gpus=True,
+    )  # fmt: skip
+    for cell in study.cells:
+        if cell.parameters["trainings"] == ["LAT"]:
+            finish(cell, natural_loss=0.25 + cell.parameters["seed"] / 64)
+    study.models = {}
+    study.keep()
+    page.main(["--on-gpus"])
+    text = (tmp_path / "results" / "on-gpus" / "README.md").read_text(encoding="utf-8")
+    assert page.ON_GPUS in text and "5 of 30 cells" in text and "](PROTOCOL.md)" not in text
+    assert [path.name for path in (tmp_path / "results").glob("*.md")] == ["answer.md"]
+
+
 @pytest.mark.slow
-def test_a_small_cell_repeats_bit_for_bit(tmp_path):
-    """The same commands as for a real cell, on the embedded digits."""
-    plan = {"everywhere": notebooks.profile_parameters("smoke"), "recipes": {"small": {"dataset": "digits"}}}
+@pytest.mark.parametrize("on_gpus", [False, True], ids=["as the protocol says", "with the settings for GPUs"])
+def test_a_small_cell_repeats_bit_for_bit(tmp_path, on_gpus):
+    """The same commands as for a real cell, on the embedded digits and the CPU."""
     known = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
-    plan["everywhere"] = {name: value for name, value in plan["everywhere"].items() if name in known}
-    planned = {"name": "digits-26", "recipe": "small", "eps_255": 26, "trainings": ["LAT"], "seeds": 1, "minutes": 1}
-    study = results_run.Study(plan, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False)
+    small = {name: value for name, value in notebooks.profile_parameters("smoke").items() if name in known}
+    plan = {"everywhere": small, "recipes": {"mnist": {"dataset": "digits"}}, "on_gpus": PLAN["on_gpus"]}
+    planned = {"name": "digits-26", "recipe": "mnist", "eps_255": 26, "trainings": ["LAT"], "seeds": 1, "minutes": 1}
+    study = results_run.Study(
+        plan, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False, on_gpus=on_gpus
+    )
     assert results_run.run([study], None) == {} and study.left() == []
-    noted = results_run.rerun([study], f"digits-26/{study.cells[0].folder.name}", tmp_path / "work")
+    name = study.cells[0].folder.name
+    noted = results_run.rerun([study], f"digits-26/{name}", tmp_path / "work")
     assert noted["equal"] == noted["values"] > 100, noted["said"]
+    kept = json.loads((study.kept / name / "metrics.json").read_text())
+    assert kept["parameters"]["precision"] == ("mixed_float16" if on_gpus else None)
 
 
 def test_quick_takes_a_tenth(tmp_path):
