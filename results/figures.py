@@ -38,7 +38,7 @@ def differences(study):
     }
     panels = {
         label: [
-            _difference(study, f"{quantity}_loss{end}", control)
+            difference(study, f"{quantity}_loss{end}", control)
             for end, control in CONTROLS.items()
             if control in shown and f"{quantity}_loss{end}" in study.claims.index
         ]
@@ -96,7 +96,8 @@ def image(name, picture, *, to):
     return f"![{picture.alt.replace('[', '(').replace(']', ')')}]({to}{name}.png)"
 
 
-def _difference(study, key, control):
+def difference(study, key, control):
+    """A row of `la.plotting.paired_intervals`."""
     row = study.claims.loc[key]
     ends = {end: float(row[f"difference_{end}"]) if row["seeds"] >= ENOUGH else None for end in ("low", "high")}
     seeds = [value for value in study.differences.get(key, ()) if value is not None]

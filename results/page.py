@@ -1,5 +1,5 @@
-"""Writes what the studies say: `python results/page.py` makes results/README.md, the figures beside it, and what stands
-between the marks in README.md and docs/results.md.
+"""Writes what the studies say: `python results/page.py` makes results/README.md, the figures beside it, what stands
+between the marks in README.md and docs/results.md, and what lessons and the report show of it (lessons.py).
 
 Every number comes from the tables in results/runs/, which `collect` made of the metrics.json files there. The words
 around them are in results/answer.md, whose places in braces are filled in.
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import figures
+import lessons
 import pandas as pd
 import yaml
 
@@ -128,6 +129,12 @@ def read(folder=HERE / "runs"):
         planned[study["name"]] = planned.get(study["name"], 0) + len(study["trainings"]) * study["seeds"]
     there = [name for name in planned if (folder / name / "claims.csv").exists()]
     return [Found(folder / name, planned[name]) for name in there], [name for name in planned if name not in there]
+
+
+def datasets():
+    """The data set of each study, by its name."""
+    plan = yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))
+    return {study["name"]: plan["recipes"][study["recipe"]]["dataset"] for study in plan["studies"]}
 
 
 def claims_table(found):
@@ -307,6 +314,7 @@ def main(arguments=None):
     for path, block in (("README.md", readme_block(found)), ("docs/results.md", docs_block(found))):
         text = (HERE.parent / path).read_text(encoding="utf-8")
         (HERE.parent / path).write_text(between_marks(text, block), encoding="utf-8")
+    lessons.write(found, CLAIMS, datasets(), HERE.parent / "notebooks" / "stored")
     print(HERE / "README.md")
 
 

@@ -21,6 +21,7 @@ RESULTS = ROOT / "results"
 sys.path.insert(0, str(RESULTS))
 import again  # noqa: E402
 import figures  # noqa: E402
+import lessons  # noqa: E402
 import page  # noqa: E402
 import run as results_run  # noqa: E402
 
@@ -310,6 +311,34 @@ def test_the_readme_gets_figure_and_table_from_three_seeds_on():
     assert once == text.replace("More.", f"{block}\n\nMore.") and page.between_marks(once, block) == once
     assert "](results/figures/differences-mnist-26.png)" in block and "| LAT − random mask, natural loss | – |" in block
     assert len(block.splitlines()) <= 13
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_lessons_and_report_show_the_kept_runs(tmp_path):
+    found, _ = page.read()
+    lessons.write(found, page.CLAIMS, page.datasets(), tmp_path)
+    assert (tmp_path / lessons.REPORT / "metrics.json").exists()
+    for path in tmp_path.rglob("*.json"):
+        kept = notebooks.NOTEBOOKS / "stored" / path.relative_to(tmp_path)
+        assert json.loads(path.read_text()) == json.loads(kept.read_text()), "run python results/page.py"
+
+
+def test_the_lesson_gets_its_numbers_from_three_seeds_on():
+    found = drawn(3)
+    assert lessons.for_the_lesson(found) is None  # no training on random masks
+    extra = found.claims.loc[["natural_loss_at", "background_loss_at"]]
+    extra.index = ["natural_loss_mask", "background_loss_mask"]
+    found.claims = pd.concat([found.claims, extra])
+    found.rows = found.rows.assign(loss=0.5, loss_low=0.25, loss_high=0.75)
+    content = lessons.for_the_lesson(found)["results"]
+    assert content["title"] == "MNIST, 26/255, 3 seeds"
+    assert [row["against"] for row in content["differences"]["background loss"]] == ["natural", "random mask", "AT"]
+    assert [row["region"] for row in content["mnist"]] == 3 * ["not attacked", "full"]  # without the ensemble
+    told = lessons.for_the_report([found], page.CLAIMS, page.datasets())["results"]["studies"]["mnist"][3]
+    assert (told["study"], told["claim"]) == ("MNIST, 26/255", page.CLAIMS["natural_loss"])
+    assert told["found"] == "undecided, −0.500 [−1.500, +0.500] (3)"
+    found.claims["seeds"] = 2
+    assert lessons.for_the_lesson(found) is None
 
 
 def test_the_models_have_cards_that_say_what_their_runs_found():
