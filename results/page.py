@@ -1,18 +1,23 @@
-"""Writes what the studies say: `python results/page.py` makes results/README.md and the table of the README.
+"""Writes what the studies say: `python results/page.py` makes results/README.md, the figures beside it, what stands
+between the marks in README.md and docs/results.md, and what lessons and the report show of it (lessons.py).
 
 Every number comes from the tables in results/runs/, which `collect` made of the metrics.json files there. The words
 around them are in results/answer.md, whose places in braces are filled in.
 """
 
+import argparse
 import json
 import re
 import sys
 from pathlib import Path
 
+import figures
+import lessons
 import pandas as pd
 import yaml
 
 from locadv_tf import TRAININGS
+from locadv_tf.reports import claims
 from locadv_tf.reports.over_seeds import ENOUGH, word
 
 HERE = Path(__file__).resolve().parent
@@ -27,9 +32,6 @@ CLAIMS = {
     "natural_loss": "LAT has the lower loss on natural images",
     "background_loss": "LAT has the lower loss on background-adversarial images",
 }
-CONTROLS = {
-    "_compute": "natural, equal compute", "_noise": "noise", "_mask": "random mask", "_at": "AT",
-}  # fmt: skip
 MAIN = ("mnist-26", "cifar10-plain-4", "cifar10-modern-4", "photographs-4")  # what the README has room for
 BEGIN, END = "<!-- results: written by results/page.py -->", "<!-- end of results -->"
 
@@ -50,11 +52,16 @@ class Found:
         self.rows = pd.read_csv(folder / "collected.csv")
         costs = folder / "costs.csv"
         self.costs = pd.read_csv(costs).set_index("model") if costs.exists() else pd.DataFrame()
-        self.failed, paths = [], sorted(folder.glob("*/metrics.json"))
+        self.failed, self.differences, of_seed, paths = [], {}, {}, sorted(folder.glob("*/metrics.json"))
         self.cells = len(paths)
         for path in paths:
-            for rows in json.loads(path.read_text(encoding="utf-8"))["results"]["verdicts"].values():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            of_seed.setdefault(content["parameters"]["seed"], []).extend(content["results"]["rows"])
+            for rows in content["results"]["verdicts"].values():
                 self.failed += [f"{path.parent.name}: {row['check']}" for row in rows if row["outcome"] == "fail"]
+        for seed in sorted(of_seed):
+            for row in claims.differences(of_seed[seed]):
+                self.differences.setdefault(row["key"], []).append(row["difference"])
 
     @property
     def paired(self):
@@ -124,6 +131,12 @@ def read(folder=HERE / "runs"):
     return [Found(folder / name, planned[name]) for name in there], [name for name in planned if name not in there]
 
 
+def datasets():
+    """The data set of each study, by its name."""
+    plan = yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))
+    return {study["name"]: plan["recipes"][study["recipe"]]["dataset"] for study in plan["studies"]}
+
+
 def claims_table(found):
     """Claim × study: verdict, effect, interval, seeds."""
     lines = [["claim", *(study.title for study in found)], ["---"] * (len(found) + 1)]
@@ -134,7 +147,7 @@ def claims_table(found):
 def controls_table(found, quantity):
     """LAT minus each control, on one loss."""
     lines = [["LAT minus …", *(study.title for study in found)], ["---"] * (len(found) + 1)]
-    for end, control in ({"": "natural"} | CONTROLS).items():
+    for end, control in figures.CONTROLS.items():
         lines.append([control, *(study.effect(f"{quantity}_loss{end}") for study in found)])
     return _table(lines)
 
@@ -163,14 +176,24 @@ def _table(lines):
 
 
 def fill(text, found):
-    """Fills `{claim.natural_loss}` and `{effect.natural_loss_mask}` with a line for each main study that ran."""
+    """Fills `{claim.natural_loss}` and `{effect.natural_loss_mask}` with a line for each main study that ran, and
+    `{figures.differences}` with a figure for each that has enough seeds."""
 
     def put(match):
         kind, key = match.group(1).split(".")
+        if kind == "figures":
+            return images(found, key, to="figures/")
         lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in found if study.name in MAIN]
         return "\n".join(line for line in lines if not line.endswith("–")) or "- not run yet"
 
-    return re.sub(r"\{([\w.]+)\}", put, text)
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\{([\w.]+)\}", put, text))
+
+
+def images(found, kind, *, to):
+    """The main studies' figures of a kind, as Markdown."""
+    made = figures.pictures([study for study in found if study.name in MAIN])
+    shown = {name: picture for name, (picture, _) in made.items() if name.startswith(f"{kind}-")}
+    return "\n".join(figures.image(name, picture, to=to) for name, picture in shown.items())
 
 
 _SHARED = (
@@ -185,8 +208,8 @@ def _checked(study):
     return failed + (f" **Trainings that diverged: {lost}.**" if lost else " No training diverged.")
 
 
-def page(found, missing):
-    """The text of results/README.md."""
+def page(found, missing, folder=HERE):
+    """The text of README.md in a folder, results/ say."""
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
     parts += [
         "## The abstract's claims",
@@ -206,33 +229,92 @@ def page(found, missing):
     for study in found:
         told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. Means over seeds with 95 % "
         parts += [f"### {study.title}", told + _SHARED + " " + _checked(study), trainings_table(study)]
+        parts.append(images([study], "accuracy", to="figures/"))
+    if (folder / "reruns.json").exists():
+        noted = json.loads((folder / "reruns.json").read_text(encoding="utf-8"))
+        parts += [
+            "## Run again",
+            "Cells that were run once more from nothing (`python results/run.py --again`). Seconds are not compared.",
+            "\n".join(f"- `{place}`, {row['finished'][:10]}: {row['said']}." for place, row in noted.items()),
+        ]
     parts += [
         "## What is missing",
         ("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".") if missing else "Nothing of the plan.",
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"  # fmt: skip
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def readme_block(found):
-    """What stands between the marks of the project's README."""
+    """What stands between the marks of the project's README; "" while no main study has enough seeds."""
     shown = [study for study in found if study.name in MAIN]
-    controls = [f"LAT − random mask, {quantity} loss" for quantity in ("natural", "background")]
-    lines = claims_table(shown).splitlines()
-    for text, key in zip(controls, ("natural_loss_mask", "background_loss_mask"), strict=True):
-        lines.append("| " + " | ".join([text, *(study.effect(key) for study in shown)]) + " |")
+    if not any(study.paired >= ENOUGH for study in shown):
+        return ""
+    lines = [images(shown, "differences", to="results/figures/"), "", *claims_table(shown).splitlines()]
+    for quantity in ("natural", "background"):
+        text = f"LAT − random mask, {quantity} loss"
+        lines.append("| " + " | ".join([text, *(study.effect(f"{quantity}_loss_mask") for study in shown)]) + " |")
     return f"{BEGIN}\n" + "\n".join(lines) + f"\n{END}"
 
 
-def main():
+def docs_block(found):
+    """What stands between the marks of docs/results.md: the main studies' claims and controls."""
+    shown = [study for study in found if study.name in MAIN]
+    kept = "; ".join(f"{study.title}: {study.cells} of {study.planned}" for study in shown)
+    parts = [
+        BEGIN,
+        f"Cells that have run: {kept}. Means over seeds with 95 % intervals (from three seeds on); in parentheses the "
+        "number of paired seeds.",
+        images(shown, "differences", to="../results/figures/"),
+        claims_table(shown),
+        "LAT minus the other training, loss on natural images (below 0 LAT has the lower loss; not corrected):",
+        controls_table(shown, "natural"),
+        "The same under the background attack (PGD-40):",
+        controls_table(shown, "background"),
+        END,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def between_marks(text, block):
+    """The text with this between its marks; without marks the block follows the heading "What was measured"."""
+    if BEGIN in text:
+        return text.split(BEGIN)[0] + block + text.split(END)[1]
+    before, heading, after = text.partition("## What was measured\n\n")
+    return before + heading + (f"{block}\n\n" if block else "") + after
+
+
+ON_GPUS = (
+    "These are the studies with the plan's settings for GPUs: mixed precision, larger batches. Their numbers stand for "
+    "themselves: they are not [the protocol](../PROTOCOL.md)'s, and nothing in [the answer](../README.md) is theirs."
+)
+
+
+def on_gpus(folder):
+    """Writes the page of the runs with the settings for GPUs."""
+    found, missing = read(folder / "runs")
+    if not found:
+        sys.exit("nothing is kept in results/on-gpus/runs yet; run: python results/run.py --on-gpus")
+    figures.write(figures.pictures([study for study in found if study.name in MAIN]), folder / "figures")
+    title, text = page(found, missing, folder).split("\n\n", maxsplit=1)
+    text = text.replace("](PROTOCOL.md)", "](../PROTOCOL.md)")
+    (folder / "README.md").write_text(f"{title}\n\n{ON_GPUS}\n\n{text}", encoding="utf-8")
+    print(folder / "README.md")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--on-gpus", action="store_true", help="write results/on-gpus/README.md instead")
+    if parser.parse_args(arguments).on_gpus:
+        return on_gpus(HERE / "on-gpus")
     found, missing = read()
     if not found:
         sys.exit("nothing is kept in results/runs yet; run: make results")
+    figures.write(figures.pictures([study for study in found if study.name in MAIN]), HERE / "figures")
     (HERE / "README.md").write_text(page(found, missing), encoding="utf-8")
-    readme = HERE.parent / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN in text:
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        readme.write_text(before + readme_block(found) + after, encoding="utf-8")
+    for path, block in (("README.md", readme_block(found)), ("docs/results.md", docs_block(found))):
+        text = (HERE.parent / path).read_text(encoding="utf-8")
+        (HERE.parent / path).write_text(between_marks(text, block), encoding="utf-8")
+    lessons.write(found, CLAIMS, datasets(), HERE.parent / "notebooks" / "stored")
     print(HERE / "README.md")
 
 

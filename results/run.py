@@ -23,12 +23,14 @@ QUICK = {  # a tenth of the data, and of the attacks
 class Study:
     """One study of the plan: its cells, which of them are kept, and how long the others will take."""
 
-    def __init__(self, plan, study, *, kept, work, quick):
+    def __init__(self, plan, study, *, kept, work, quick, on_gpus=False):
         from locadv_tf.reports import sweep
 
         self.name, self.minutes, self.kept = study["name"], study["minutes"], kept / study["name"]
         parameters = plan["everywhere"] | plan["recipes"][study["recipe"]] | study.get("parameters", {})
         seeds = study["seeds"]
+        if on_gpus:
+            parameters |= plan["on_gpus"][study["recipe"]]
         if quick:
             parameters, seeds, self.minutes = parameters | QUICK, min(seeds, 3), self.minutes / 10
         self.cells = sweep.cells(
@@ -128,15 +130,19 @@ def card(name, training, content):
     return "\n".join(lines) + "\n"
 
 
-def studies(*, quick=False, kept=None, work=None):
-    """The studies of the plan, in its order, and then those that train the classifiers for teaching."""
+def studies(*, quick=False, on_gpus=False, kept=None, work=None):
+    """The studies of the plan, in its order, and then those that train the classifiers for teaching.
+
+    With the settings for GPUs: the plan's alone, in folders of their own.
+    """
     import yaml
 
     plan = yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))
-    kept = kept or (HERE.parent / "sweeps" / "results-quick" / "runs" if quick else HERE / "runs")
-    work = work or HERE.parent / "sweeps" / ("results-quick" if quick else "results")
-    chosen = plan["studies"][:2] if quick else plan["studies"] + plan["teaching"]
-    return [Study(plan, study, kept=kept, work=work, quick=quick) for study in chosen]
+    name = "results" + ("-on-gpus" if on_gpus else "") + ("-quick" if quick else "")
+    work = work or HERE.parent / "sweeps" / name
+    kept = kept or (work if quick else HERE / "on-gpus" if on_gpus else HERE) / "runs"
+    chosen = plan["studies"][:2] if quick else plan["studies"] + ([] if on_gpus else plan["teaching"])
+    return [Study(plan, study, kept=kept, work=work, quick=quick, on_gpus=on_gpus) for study in chosen]
 
 
 def report(found, workers):
@@ -169,13 +175,37 @@ def run(found, executor, stop_after=None):
     return failed
 
 
+def rerun(found, place, work):
+    """Runs one kept cell once more (`again.py`), says whether it agrees, and notes that beside the runs."""
+    import again
+
+    name, _, cell = place.partition("/")
+    study = next((study for study in found if study.name == name and _has(study, cell)), None)
+    if study is None:
+        raise ValueError(f"{place!r} is no cell of the plan; expected STUDY/CELL, a folder in {found[0].kept.parent}.")
+    said = again.again(study, cell, work / "again" / name / cell)
+    print("\n".join(said.pop("parts")), f"{place}: {said['said']}.", sep="\n")
+    if not said["same_versions"]:
+        print("It was kept from other versions of Python or its packages.")
+    notes = study.kept.parents[1] / "reruns.json"
+    noted = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
+    notes.write_text(json.dumps(noted | {place: said}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return said
+
+
+def _has(study, name):
+    return any(cell.folder.name == name for cell in study.cells)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the first two, into sweeps/")
+    parser.add_argument("--on-gpus", action="store_true", help="the plan's settings for GPUs, into results/on-gpus")
     parser.add_argument("--studies", nargs="+", help="which (default: all, in the plan's order)")
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine (default: 2)")
     parser.add_argument("--scheduler", help="address or file of a Dask scheduler whose workers see this folder")
     parser.add_argument("--plan", action="store_true", help="say what is left and how long it takes, and stop")
+    parser.add_argument("--again", metavar="STUDY/CELL", help="run one kept cell from nothing, and compare; no other")
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error(f"--workers {options.workers}: expected at least one")
@@ -183,9 +213,15 @@ def main(arguments=None):
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // options.workers)))
     from locadv_tf import cli  # only now: it starts TensorFlow
 
-    found = studies(quick=options.quick)
+    found = studies(quick=options.quick, on_gpus=options.on_gpus)
     if unknown := set(options.studies or ()) - {study.name for study in found}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; the plan has {', '.join(s.name for s in found)}")
+    if options.again:
+        try:
+            rerun(found, options.again, found[0].cells[0].folder.parents[1])
+        except ValueError as problem:
+            parser.error(str(problem))
+        return 0
     found = [study for study in found if study.name in (options.studies or [study.name])]
     report(found, options.workers)
     if options.plan:

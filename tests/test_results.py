@@ -6,7 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 import yaml
 
@@ -18,6 +20,9 @@ from locadv_tf.reports import collect, metrics, notebooks, schema
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 sys.path.insert(0, str(RESULTS))
+import again  # noqa: E402
+import figures  # noqa: E402
+import lessons  # noqa: E402
 import page  # noqa: E402
 import run as results_run  # noqa: E402
 
@@ -27,8 +32,9 @@ KEPT = sorted((RESULTS / "runs").rglob("metrics.json"))
 
 def test_the_plan_asks_for_known_trainings_and_parameters():
     known = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
-    for part in [PLAN["everywhere"], *PLAN["recipes"].values()]:
+    for part in [PLAN["everywhere"], *PLAN["recipes"].values(), *PLAN["on_gpus"].values()]:
         assert set(part) <= set(known)
+    assert set(PLAN["on_gpus"]) == {study["recipe"] for study in PLAN["studies"]}
     for study in PLAN["studies"] + PLAN["teaching"]:
         assert set(study["trainings"]) <= set(la.TRAININGS) and study["recipe"] in PLAN["recipes"]
     for study in PLAN["studies"]:
@@ -59,14 +65,15 @@ def study(tmp_path):
     return results_run.Study(PLAN, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False)
 
 
-def finish(cell, *, ece=None, verdicts=None, **changes):
+def finish(cell, *, ece=None, natural_loss=0.3, verdicts=None, **changes):
     """What a cell leaves in its folder, without the work."""
     nothing = {name: {"array": [], "object": {}, "number": 0.1}[part["type"]] for name, part in schema.RESULTS.items()}
     nothing["rows"] = [
         {"model": "LAT", "condition": "natural", "attack": "natural", "region": "none", "eps": 0.0, "n": 9,
-         "accuracy": 0.9, "loss": 0.3, "asr": None, "ece": ece}
+         "accuracy": 0.9, "loss": natural_loss, "asr": None, "ece": ece}
     ]  # fmt: skip
     nothing["verdicts"] = verdicts or {}
+    nothing["costs"] = [{"model": "LAT", "epochs": 10, "passes": 25.0, "seconds": 60.0}]
     metrics.write_metrics(cell.folder, parameters=cell.asked() | changes, results=nothing, kind="report")
     metrics.write_text(cell.folder / "report.html", "<html></html>")
 
@@ -108,6 +115,92 @@ def test_cells_of_other_parameters_are_not_kept(study):
     assert study.left() == study.cells and not study.kept.exists()
 
 
+def test_two_runs_are_compared_value_by_value_but_for_the_clock():
+    kept = {"rows": [{"model": "LAT", "loss": 0.5, "loss_low": 0.4, "loss_high": 0.6, "ssim": None}], "costs": []}
+    same = again.compare(kept | {"costs": [{"seconds": 3.0}]}, kept | {"costs": [{"seconds": 4.0}]})
+    assert same == again.Compared(values=5, equal=5, most=None, outside=[])
+    assert same.said() == "all 5 values agree bit for bit"
+    for loss, outside in ((0.5625, []), (0.75, ["rows[0].loss"])):
+        found = again.compare(kept, {"rows": [kept["rows"][0] | {"loss": loss, "model": "AT"}], "costs": []})
+        assert found == again.Compared(values=5, equal=3, most=("rows[0].loss", 0.5, loss), outside=outside)
+    assert "3 of 5 values agree bit for bit; largest difference 0.25 (rows[0].loss: 0.5, again 0.75)" in found.said()
+    assert "outside of its interval: rows[0].loss" in found.said()
+    missing = again.compare(kept, {"rows": [], "costs": []})
+    assert (missing.values, missing.equal, missing.most) == (5, 0, None)
+
+
+def test_a_kept_cell_is_run_again_from_nothing(study, tmp_path, monkeypatch, capsys):
+    first = study.cells[0]
+    place = f"mnist-26/{first.folder.name}"
+    with pytest.raises(ValueError, match="is no cell that mnist-26 keeps; it has none"):
+        results_run.rerun([study], place, tmp_path / "work")
+    with pytest.raises(ValueError, match="'mnist-26/LAT' is no cell of the plan; expected STUDY/CELL"):
+        results_run.rerun([study], "mnist-26/LAT", tmp_path / "work")
+    finish(first, ece=0.25)
+    study.keep()
+    before = study.place(first).joinpath("metrics.json").read_bytes()
+    folder = tmp_path / "work" / "again" / place
+    (folder / "left").mkdir(parents=True)
+    for found, said in ((0.25, "agree bit for bit"), (0.5, "largest difference 0.25 (rows[0].ece: 0.25, again 0.5)")):
+        monkeypatch.setattr("locadv_tf.reports.sweep.Cell.run", lambda cell, ece=found: finish(cell, ece=ece))
+        noted = results_run.rerun([study], place, tmp_path / "work")
+        assert said in noted["said"] and noted["same_versions"] and not (folder / "left").exists()
+        assert noted["values"] - noted["equal"] == (found != 0.25)
+        assert json.loads((tmp_path / "reruns.json").read_text()) == {place: noted}
+        assert f"{place}: {noted['said']}.\n" in capsys.readouterr().out
+    assert study.place(first).joinpath("metrics.json").read_bytes() == before
+
+
+def test_the_settings_for_gpus_have_folders_of_their_own(monkeypatch, tmp_path, capsys):
+    here, there = (results_run.studies(on_gpus=on_gpus) for on_gpus in (False, True))
+    assert {study.kept for study in here}.isdisjoint(study.kept for study in there)
+    assert {cell.folder for study in here for cell in study.cells}.isdisjoint(
+        cell.folder for study in there for cell in study.cells
+    )
+    for one, other in zip(here, there, strict=True):
+        before, after = one.cells[0].asked(), other.cells[0].asked()
+        few = "photographs" in one.name
+        assert after == before | {"precision": "mixed_float16", "batch_size": 32 if few else 512}
+    monkeypatch.setattr(page, "HERE", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    for name in ("plan.yaml", "answer.md"):
+        shutil.copy(RESULTS / name, tmp_path / "results")
+    with pytest.raises(SystemExit, match="run: python results/run"):
+        page.main(["--on-gpus"])
+    study = results_run.Study(
+        PLAN, PLAN["studies"][0], kept=tmp_path / "results" / "on-gpus" / "runs", work=tmp_path / "work", quick=False,
+        on_gpus=True,
+    )  # fmt: skip
+    for cell in study.cells:
+        if cell.parameters["trainings"] == ["LAT"]:
+            finish(cell, natural_loss=0.25 + cell.parameters["seed"] / 64)
+    study.models = {}
+    study.keep()
+    page.main(["--on-gpus"])
+    text = (tmp_path / "results" / "on-gpus" / "README.md").read_text(encoding="utf-8")
+    assert page.ON_GPUS in text and "5 of 30 cells" in text and "](PROTOCOL.md)" not in text
+    assert [path.name for path in (tmp_path / "results").glob("*.md")] == ["answer.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_gpus", [False, True], ids=["as the protocol says", "with the settings for GPUs"])
+def test_a_small_cell_repeats_bit_for_bit(tmp_path, on_gpus):
+    """The same commands as for a real cell, on the embedded digits and the CPU."""
+    known = notebooks.notebook_parameters(notebooks.notebook_path("06_report"))
+    small = {name: value for name, value in notebooks.profile_parameters("smoke").items() if name in known}
+    plan = {"everywhere": small, "recipes": {"mnist": {"dataset": "digits"}}, "on_gpus": PLAN["on_gpus"]}
+    planned = {"name": "digits-26", "recipe": "mnist", "eps_255": 26, "trainings": ["LAT"], "seeds": 1, "minutes": 1}
+    study = results_run.Study(
+        plan, planned, kept=tmp_path / "runs", work=tmp_path / "work", quick=False, on_gpus=on_gpus
+    )
+    assert results_run.run([study], None) == {} and study.left() == []
+    name = study.cells[0].folder.name
+    noted = results_run.rerun([study], f"digits-26/{name}", tmp_path / "work")
+    assert noted["equal"] == noted["values"] > 100, noted["said"]
+    kept = json.loads((study.kept / name / "metrics.json").read_text())
+    assert kept["parameters"]["precision"] == ("mixed_float16" if on_gpus else None)
+
+
 def test_quick_takes_a_tenth(tmp_path):
     planned = PLAN["studies"][0]
     quick = results_run.Study(PLAN, planned, kept=tmp_path, work=tmp_path, quick=True)
@@ -143,17 +236,121 @@ def test_every_number_of_the_pages_comes_from_the_kept_runs():
     """The pages are written by a command: they are what it writes, and the words around the numbers hold none."""
     found, missing = page.read()
     assert (RESULTS / "README.md").read_text(encoding="utf-8") == page.page(found, missing)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    if any(study.paired >= page.ENOUGH for study in found if study.name in page.MAIN):
-        assert page.readme_block(found) in readme
-    else:
-        assert page.BEGIN not in readme  # too few seeds for the first screen
+    for path, block in (("README.md", page.readme_block(found)), ("docs/results.md", page.docs_block(found))):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert page.between_marks(text, block) == text, f"{path} is old; run python results/page.py"
+        assert numbers(block) <= numbers((RESULTS / "README.md").read_text(encoding="utf-8"))
     words = re.sub(
         r"95 % interval|\{[^}]*\}|`[^`]*`|\([^)]*\)|arXiv:\S+|CIFAR-10|PGD-\d+|\d+/255",
         "",
         (RESULTS / "answer.md").read_text(),
     )
     assert not re.findall(r"\d+[.,]\d+|\d+ ?%", words)
+
+
+def numbers(text):
+    """The measured numbers in a text: all decimals."""
+    return set(re.findall(r"[+−-]?\d+\.\d+", text))
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_the_figures_are_those_of_the_kept_runs(tmp_path):
+    """Each file says in itself what it shows; the picture is the same byte for byte where Matplotlib is."""
+    found, _ = page.read()
+    made = figures.pictures([study for study in found if study.name in page.MAIN])
+    assert {path.stem for path in (RESULTS / "figures").iterdir()} == set(made) != set()
+    figures.write(made, tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        kept = RESULTS / "figures" / path.name
+        with PIL.Image.open(kept) as old, PIL.Image.open(path) as new:
+            assert old.text["Description"] == new.text["Description"], f"{kept.name}: run python results/page.py"
+            same = old.text["Software"] == new.text["Software"]
+            assert not same or np.abs(np.asarray(old, float) - np.asarray(new, float)).mean() < 1
+        assert kept.stat().st_size < 100_000 and len(made[path.stem][0].alt.split()) >= 20
+
+
+def drawn(seeds, *, trainings=("natural", "LAT", "AT")):
+    """A study as page.py finds it, with numbers that are easy to see."""
+    found = page.Found.__new__(page.Found)
+    found.name, found.planned, found.cells, found.failed = "mnist-26", 30, seeds * len(trainings), []
+    effect = {"natural_loss": -0.5, "natural_loss_at": 0.25, "background_loss": -1.5, "background_loss_at": 0.125}
+    found.differences = {key: [value + seed / 64 for seed in range(seeds)] for key, value in effect.items()}
+    found.claims = pd.DataFrame(
+        {"seeds": seeds, "verdict": "undecided", "difference": value, "difference_low": value - 1,
+         "difference_high": value + 1}
+        for value in effect.values()
+    ).set_index(pd.Index(effect, name="key"))  # fmt: skip
+    found.rows = pd.DataFrame(
+        {"model": model, "attack": attack, "region": region, "seeds": seeds, "accuracy": 0.75,
+         "accuracy_low": 0.5, "accuracy_high": 1.25}
+        for model in trainings
+        for attack, region in (("natural", "none"), ("LocalizedAutoAttack (fast)", "full"), ("PGD-40", "full"))
+    )  # fmt: skip
+    return found
+
+
+def test_differences_are_drawn_from_three_seeds_on_with_each_seed_as_a_dot(tmp_path):
+    assert set(figures.pictures([drawn(2)])) == {"accuracy-mnist-26"} and page.readme_block([drawn(2)]) == ""
+    made = figures.pictures([drawn(3)])
+    picture, panels = made["differences-mnist-26"]
+    rows = [row for rows in panels.values() for row in rows]
+    assert [(row["against"], row["difference"]) for row in rows] == [
+        ("natural", -0.5), ("AT", 0.25), ("natural", -1.5), ("AT", 0.125),
+    ]  # fmt: skip
+    assert len(picture.figure.axes) == 3 and rows[1]["values"] == [0.25, 0.25 + 1 / 64, 0.25 + 2 / 64]
+    figures.write(made, tmp_path)
+    (tmp_path / "old.png").write_bytes(b"")
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    figures.write(figures.pictures([drawn(3)]), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} | {"old.png": b""} == first
+    figures.write(figures.pictures([drawn(1)]), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["accuracy-mnist-26.png"]
+
+
+def test_accuracies_have_intervals_from_three_seeds_on_and_within_what_is_possible():
+    _, rows = figures.accuracies(drawn(3))
+    assert [row["region"] for row in rows] == 3 * ["not attacked"] + 3 * ["full"]  # PGD is not among them
+    assert {(row["accuracy_low"], row["accuracy_high"]) for row in rows} == {(0.5, 1.0)}
+    _, rows = figures.accuracies(drawn(2))
+    assert {(row["accuracy_low"], row["accuracy_high"]) for row in rows} == {(0.75, 0.75)}
+
+
+def test_the_readme_gets_figure_and_table_from_three_seeds_on():
+    text = "# Kit\n\n## What was measured\n\nMore.\n"
+    assert page.between_marks(text, page.readme_block([drawn(2)])) == text
+    block = page.readme_block([drawn(3)])
+    once = page.between_marks(text, block)
+    assert once == text.replace("More.", f"{block}\n\nMore.") and page.between_marks(once, block) == once
+    assert "](results/figures/differences-mnist-26.png)" in block and "| LAT − random mask, natural loss | – |" in block
+    assert len(block.splitlines()) <= 13
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_lessons_and_report_show_the_kept_runs(tmp_path):
+    found, _ = page.read()
+    lessons.write(found, page.CLAIMS, page.datasets(), tmp_path)
+    assert (tmp_path / lessons.REPORT / "metrics.json").exists()
+    for path in tmp_path.rglob("*.json"):
+        kept = notebooks.NOTEBOOKS / "stored" / path.relative_to(tmp_path)
+        assert json.loads(path.read_text()) == json.loads(kept.read_text()), "run python results/page.py"
+
+
+def test_the_lesson_gets_its_numbers_from_three_seeds_on():
+    found = drawn(3)
+    assert lessons.for_the_lesson(found) is None  # no training on random masks
+    extra = found.claims.loc[["natural_loss_at", "background_loss_at"]]
+    extra.index = ["natural_loss_mask", "background_loss_mask"]
+    found.claims = pd.concat([found.claims, extra])
+    found.rows = found.rows.assign(loss=0.5, loss_low=0.25, loss_high=0.75)
+    content = lessons.for_the_lesson(found)["results"]
+    assert content["title"] == "MNIST, 26/255, 3 seeds"
+    assert [row["against"] for row in content["differences"]["background loss"]] == ["natural", "random mask", "AT"]
+    assert [row["region"] for row in content["mnist"]] == 3 * ["not attacked", "full"]  # without the ensemble
+    told = lessons.for_the_report([found], page.CLAIMS, page.datasets())["results"]["studies"]["mnist"][3]
+    assert (told["study"], told["claim"]) == ("MNIST, 26/255", page.CLAIMS["natural_loss"])
+    assert told["found"] == "undecided, −0.500 [−1.500, +0.500] (3)"
+    found.claims["seeds"] = 2
+    assert lessons.for_the_lesson(found) is None
 
 
 def test_the_models_have_cards_that_say_what_their_runs_found():

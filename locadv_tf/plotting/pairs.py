@@ -12,7 +12,8 @@ def paired_intervals(panels, *, name="against", title=None):
 
     Args:
         panels: dictionary from the axis' text (what is subtracted from what, with its unit) to rows with the keys
-            `name`, `difference`, `low` and `high` (None where there is no interval, all None where there is no number).
+            `name`, `difference`, `low` and `high` (None where there is no interval, all None where there is no number);
+            `values`, where a row has them, are what its difference is the mean of: a small dot each, below the line.
         name: the key that tells lines apart, with the same names in all panels.
         title: of the figure, or None.
 
@@ -40,6 +41,8 @@ def paired_intervals(panels, *, name="against", title=None):
             colour, marker = colours[row[name]]
             error = [[middle - min(ends)], [max(ends) - middle]] if ends else None
             axis.errorbar(middle, names.index(row[name]), xerr=error, color=colour, marker=marker, capsize=3)
+            single = row.get("values", ())
+            axis.plot(single, [names.index(row[name]) + 0.27] * len(single), ".", color=colour, alpha=0.6)
             interval = f" [{ends[0]:+.3g} to {ends[1]:+.3g}]" if ends else ""
             told.append(f"{label}: {row[name]} {middle:+.3g}{interval}")
         axis.set(xlabel=label, yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))

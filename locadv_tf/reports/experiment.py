@@ -17,7 +17,7 @@ from locadv_tf.data.memory import fits
 from locadv_tf.data.sources import stratified
 from locadv_tf.reports import claims, headline, rows
 from locadv_tf.reports.stage import Stage
-from locadv_tf.reports.trained import CLASSIFIERS, train_all
+from locadv_tf.reports.trained import CLASSIFIERS, PRECISIONS, train_all
 from locadv_tf.training.recipes import TRAININGS
 from locadv_tf.units import default_eps
 
@@ -49,6 +49,7 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "reliance_limit": 200,
     "share": 0.5,
     "memory": None,
+    "precision": None,
 }
 CURVES = 500  # validation images that the training curves are of, at most
 SHOWN = 1000  # test images that are kept to be shown, where the split does not fit in memory
@@ -174,6 +175,7 @@ def _asked(parameters):
     asked = DEFAULTS | parameters
     for name in asked["trainings"] or [None]:
         validation.choice(name, TRAININGS, name="trainings")
+    validation.choice(asked["precision"] or "float32", PRECISIONS, name="precision")
     validation.choice(asked["headline_budget"], tuple(BUDGETS), name="headline_budget")
     validation.count(asked["headline_limit"], name="headline_limit")
     if asked["attack_limit"] is not None:

@@ -3,6 +3,8 @@
 import time
 from typing import NamedTuple
 
+import keras
+
 from locadv_tf.attacks.pgd import PGD
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.models import colour_cnn, pooled_cnn, residual_cnn, small_cnn
@@ -17,6 +19,7 @@ CLASSIFIERS = {
     "colour_cnn": colour_cnn,
     "residual_cnn": residual_cnn,
 }
+PRECISIONS = ("float32", "mixed_float16")
 # What a classifier of photographs is trained with today; without it the images as they are, and Adam at one rate.
 MODERN = {"optimizer": "adamw", "augment": flip_and_shift, "class_weight": "balanced"}
 
@@ -49,6 +52,7 @@ def train_all(asked, data, eps, progress):
     shape = tuple(data.train.element_spec[0]["image"].shape)
     build = CLASSIFIERS[asked["classifier"] or ("colour_cnn" if shape[-1] == 3 else "small_cnn")]
     size = {"width": asked["width"]} if build is residual_cnn else {}
+    build = _in_precision(asked["precision"], build)
     models, histories, costs, watches = {}, {}, [], {}
     for name in progress_bar("trainings", asked["trainings"], unit="training", shown=progress):
         goes_on = asked["fine_tune"] is not None and name != "natural"
@@ -71,3 +75,17 @@ def train_all(asked, data, eps, progress):
             cost = {key: value + costs[0][key] for key, value in cost.items()}
         costs.append({"model": name} | cost)
     return Trained(models, histories, {name: watch.verdict for name, watch in watches.items()}, costs)
+
+
+def _in_precision(policy, build):
+    """The same function, whose layers have this dtype policy; all others keep Keras's. None: they have that, too."""
+
+    def built(**arguments):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy or before)
+        try:
+            return build(**arguments)
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    return built

@@ -435,3 +435,10 @@ def test_paired_intervals_have_a_line_per_training_and_no_interval_where_there_i
     assert f"loss, LAT − {EVIL}: {EVIL} -0.5 [-0.75 to -0.25]; other loss: AT +0.125." in picture.alt
     with pytest.raises(ValueError, match="nothing to draw"):
         plotting.paired_intervals({"loss": [{"against": "AT", "difference": None, "low": None, "high": None}]})
+
+
+def test_paired_intervals_show_the_values_behind_a_mean_as_dots():
+    row = {"against": "AT", "difference": 0.2, "low": 0.1, "high": 0.3, "values": [0.1, 0.2, 0.3]}
+    (axis,) = plotting.paired_intervals({"loss": [row]}).figure.axes
+    np.testing.assert_allclose(axis.lines[-1].get_xdata(), row["values"])
+    assert set(axis.lines[-1].get_ydata()) == {0.27} and axis.lines[-1].get_marker() == "."

@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -33,6 +34,7 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"output_dir": "."}, "parameter 'output_dir' is unknown"),
         ({"trainings": ["LTA"]}, "trainings='LTA' is unknown; expected one of 'natural', .*'random mask'"),
         ({"trainings": []}, "trainings=None is unknown"),
+        ({"precision": "float16"}, "precision='float16' is unknown; expected one of 'float32', 'mixed_float16'"),
         ({"headline_budget": "slow"}, "headline_budget='slow' is unknown; expected one of 'standard', 'fast'"),
         ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'colour_cnn', 'resid"),
         ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
@@ -246,3 +248,14 @@ def test_photographs_are_resized_trained_as_today_and_judged_by_class(tmp_path, 
     assert exchanged["n"] == 12 and 0 <= exchanged["mixed_same_balanced"] <= 1 and "bg_gap" in exchanged
     few = rows.challenge_rows(Stage(run.models, False), run.parameters | {"reliance_limit": 4})
     assert few == []  # the second class has one photograph: there is none to exchange it with
+
+
+def test_a_precision_is_that_of_the_classifiers_alone(monkeypatch):
+    """On a CPU: slow, but it trains; the loss is scaled, and what is built later is float32 again."""
+    monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))
+    run = la.experiment(TINY | {"precision": "mixed_float16", "trainings": ["LAT"]}, progress=False)
+    policies = [layer.dtype_policy.name for layer in run.models["LAT"].layers]
+    assert policies[:-1] == ["mixed_float16"] * (len(policies) - 1) and policies[-1] == "float32"  # logits
+    assert keras.config.dtype_policy().name == "float32" and run.parameters["precision"] == "mixed_float16"
+    assert np.isfinite([row["loss"] for row in run.results["rows"]]).all()
+    assert all(layer.dtype_policy.name == "float32" for layer in la.small_cnn((28, 28, 1), 10).layers)

@@ -1,0 +1,104 @@
+"""The figures of results/, from the same tables as its pages; `python results/page.py` draws and shows them.
+
+A PNG file keeps in its description what it shows, each seed's number too: a test holds it to the runs.
+"""
+
+import json
+
+import numpy as np
+
+from locadv_tf import TRAININGS, plotting
+from locadv_tf.reports.over_seeds import ENOUGH
+
+CONTROLS = {
+    "": "natural", "_compute": "natural, equal compute", "_noise": "noise", "_mask": "random mask", "_at": "AT",
+}  # fmt: skip
+REGIONS = {"none": "not attacked", "background": "background", "foreground": "foreground", "full": "full"}
+
+
+def pictures(studies):
+    """The figures of some studies, `{name: (picture, numbers)}`; the differences need three paired seeds."""
+    made = {}
+    for study in studies:
+        if study.paired >= ENOUGH:
+            made[f"differences-{study.name}"] = differences(study)
+        made[f"accuracy-{study.name}"] = accuracies(study)
+    return made
+
+
+def differences(study):
+    """LAT minus each other training, a dot per seed: natural loss, and loss under the background attack.
+
+    Under the attack the trainings without one are far from the others: a panel for each kind.
+    """
+    kinds = {
+        "loss on natural images,\nLAT − other": ("natural", CONTROLS.values()),
+        "loss under background attack,\nLAT − training without attack": ("background", list(CONTROLS.values())[:3]),
+        "loss under background attack,\nLAT − other attacked training": ("background", list(CONTROLS.values())[3:]),
+    }
+    panels = {
+        label: [
+            difference(study, f"{quantity}_loss{end}", control)
+            for end, control in CONTROLS.items()
+            if control in shown and f"{quantity}_loss{end}" in study.claims.index
+        ]
+        for label, (quantity, shown) in kinds.items()
+    }
+    panels = {label: rows for label, rows in panels.items() if rows}
+    title = f"{study.title}. Left of 0 LAT's loss is lower; a small dot is a seed; scales differ"
+    picture = plotting.paired_intervals(panels, title=title)
+    return plotting.Picture(picture.figure, f"{study.title}. {picture.alt}"), panels
+
+
+def accuracies(study):
+    """Accuracy under `LocalizedAutoAttack`, region by region, and on natural images."""
+    ensemble = study.rows["attack"].str.startswith("LocalizedAutoAttack") | (study.rows["region"] == "none")
+    rows = []
+    for row in study.rows[ensemble].to_dict("records"):
+        mean = row["accuracy"]
+        low, high = np.clip([row["accuracy_low"], row["accuracy_high"]], 0, 1)
+        if row["seeds"] < ENOUGH or not np.isfinite([low, high]).all():
+            low = high = mean  # no interval
+        rows.append({"model": row["model"], "region": REGIONS[row["region"]], "seeds": int(row["seeds"])})
+        rows[-1] |= {"accuracy": mean, "accuracy_low": low, "accuracy_high": high}
+    order = list(REGIONS.values())
+    rows.sort(key=lambda row: (order.index(row["region"]), list(TRAININGS).index(row["model"])))
+    few, many = (int(end(row["seeds"] for row in rows)) for end in (min, max))
+    seeds = f"{few} seeds" if few == many else f"{few} to {many} seeds"
+    picture = plotting.accuracy_bars(
+        rows, title=f"{study.title}: LocalizedAutoAttack, means over {seeds} (intervals from three on)"
+    )
+    return plotting.Picture(picture.figure, f"{study.title}, {seeds}. {picture.alt}"), rows
+
+
+def write(made, folder):
+    """Writes the figures as PNG files into a folder, which then holds no others."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.png"):
+        path.unlink()
+    for name, (picture, numbers) in made.items():
+        picture.figure.savefig(
+            folder / f"{name}.png", dpi=110, bbox_inches="tight", facecolor="white",
+            metadata={"Description": description(picture, numbers)},
+        )  # fmt: skip
+
+
+def description(picture, numbers):
+    """What a file says of itself, as ASCII: its alternative text, and all that it shows."""
+    shown = json.dumps(numbers, default=float)
+    return f"{picture.alt}\n{json.dumps(json.loads(shown, parse_float=lambda text: round(float(text), 9)))}".encode(
+        "ascii", "backslashreplace"
+    ).decode()
+
+
+def image(name, picture, *, to):
+    """A figure in Markdown; brackets would end its alternative text. `to`: the way to the folder of figures."""
+    return f"![{picture.alt.replace('[', '(').replace(']', ')')}]({to}{name}.png)"
+
+
+def difference(study, key, control):
+    """A row of `la.plotting.paired_intervals`."""
+    row = study.claims.loc[key]
+    ends = {end: float(row[f"difference_{end}"]) if row["seeds"] >= ENOUGH else None for end in ("low", "high")}
+    seeds = [value for value in study.differences.get(key, ()) if value is not None]
+    return {"against": control, "difference": float(row["difference"]), **ends, "values": seeds}
