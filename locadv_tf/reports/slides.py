@@ -96,8 +96,13 @@ def _slides(cells):
                     _add(found, nbformat.v4.new_markdown_cell(part), begins)
         elif cell.outputs or kind in BEGIN:
             # After text it begins a slide, so that a question comes before what answers it.
-            after_code = found and found[-1][-1].cell_type == "code"
-            _add(found, cell, begins=kind in BEGIN or (kind == "-" and (not after_code or _drawn(found[-1][-1], cell))))
+            last = found[-1][-1] if found else None
+            fits = last and last.cell_type == "code" and not (_drawn(cell) and (_drawn(last) or _kind(last) in BEGIN))
+            if kind in BEGIN and _drawn(cell):  # code and what it draws are too small on one slide
+                _add(found, nbformat.v4.new_code_cell(cell.source, metadata=cell.metadata), begins=True)
+                _add(found, nbformat.v4.new_code_cell(outputs=cell.outputs), begins=True)
+            else:
+                _add(found, cell, begins=kind in BEGIN or (kind == "-" and not fits))
     return found
 
 
