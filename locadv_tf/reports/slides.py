@@ -163,6 +163,7 @@ section { box-sizing: border-box; height: calc(100vh - 2rem); padding: 3vh 6vw 0
 .shown section { display: none; } .shown section.here { display: block; }
 h1 { font-size: 1.6em; } h1, h2, h3 { line-height: 1.2; margin: .2em 0 .5em; color: #0b3c5d; }
 img { display: block; width: 100%; max-height: 64vh; object-fit: contain; margin: .4em auto; }
+section:not(:has(p, pre, table, li)) img { max-height: 86vh; } /* a figure alone */
 pre { font-size: .78em; background: #f6f6f6; padding: .5em .8em; margin: .4em 0; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .8em; font-variant-numeric: tabular-nums; }
