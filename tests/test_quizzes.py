@@ -10,8 +10,7 @@ from locadv_tf.reports import notebooks
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "quizzes.md").read_text(encoding="utf-8")
 QUIZZES = dict(zip(*[iter(re.split(r"^## `(\w+)`\n", PAGE, flags=re.MULTILINE)[1:])] * 2, strict=True))
-HOMEWORK = ("05b_more_pitfalls",)
-LESSONS = [path.stem for path in notebooks.lessons() if path.stem[0].isdigit() and path.stem not in HOMEWORK]
+LESSONS = [path.stem for path in notebooks.lessons() if path.stem[0].isdigit()]
 FOLDED = re.compile(r"<details><summary>Answer</summary>\n\n(.+?)\n\n</details>", re.DOTALL)
 WHERE = re.compile(r'\*Where: lesson (\w+), (?:section (\d+)|the opening|"(.+?)")\.\*$')
 

@@ -171,7 +171,7 @@ class TestSources:
         for word, meaning in row.findall(table):
             assert words[word].startswith(re.sub(r": lesson \d+b?$", "", meaning)), word
         made = sources.glossary((ROOT / "docs" / "glossary.md").read_text())
-        assert "```{glossary}\nimage\n  numbers from 0 to 1" in made and "|---|" not in made
+        assert "```{glossary}\nimage\n  numbers from 0 (dark) to 1" in made and "|---|" not in made
 
     def test_the_first_pages_picture_is_the_readmes(self):
         pictures = [

@@ -2,7 +2,8 @@
 
 `jupyter nbconvert --to slides` makes a deck that loads reveal.js from the network. This one holds all that it needs. It
 goes by the same metadata (`slideshow`, `slide_type`): `skip` leaves a cell out; `slide` and `subslide` begin a slide.
-So does a heading. A code cell shows what it printed and drew, and its code only if `subslide` asks for it.
+`fragment` stays on the slide before it. So does a short text below a figure; a long text or a heading begins a slide. A
+code cell shows what it printed and drew, and its code only if `slide` or `subslide` asks for it.
 """
 
 import copy
@@ -19,6 +20,8 @@ from locadv_tf.reports.metrics import write_text
 from locadv_tf.reports.page import without_anchors
 
 HIDDEN_TAGS = {"colab", "parameters", "injected-parameters", "your-turn"}
+BEGIN = ("slide", "subslide")
+BELOW_A_FIGURE = 40  # words: more would be too small to read
 
 
 def slides(to, lessons=None, *, profile="class", log=print):
@@ -61,6 +64,9 @@ def deck(notebook, path):
         `path`.
     """
     executed = nbformat.read(notebook, as_version=4)
+    for cell in executed.cells:
+        if cell.cell_type == "code":  # messages of libraries are not for an audience
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     parts = [_body(executed, cells) for cells in _slides(executed.cells)]
     title = re.search(r"^# (.+)", executed.cells[0].source, re.MULTILINE)
     sections = "\n".join(f"<section>\n{part}\n</section>" for part in parts)
@@ -80,19 +86,35 @@ def _slides(cells):
     """The cells of each slide."""
     found = []
     for cell in cells:
-        kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
+        kind = _kind(cell)
         if kind == "skip" or HIDDEN_TAGS & set(cell.metadata.get("tags", [])):
             continue
         if cell.cell_type == "markdown":
-            for i, part in enumerate(re.split(r"^(?=##+ )", cell.source, flags=re.MULTILINE)):
+            for i, part in enumerate(re.split(r"^(?=##+ )|(?<=</details>\n\n)", cell.source, flags=re.MULTILINE)):
                 if part.strip():
-                    begins = part.startswith("#") or (not i and kind in ("slide", "subslide"))
+                    begins = part.startswith("#") or (not i and kind in BEGIN) or (found and _too_long(part, found[-1]))
                     _add(found, nbformat.v4.new_markdown_cell(part), begins)
-        elif cell.outputs or kind in ("slide", "subslide"):
+        elif cell.outputs or kind in BEGIN:
             # After text it begins a slide, so that a question comes before what answers it.
-            after_code = found and found[-1][-1].cell_type == "code"
-            _add(found, cell, begins=kind != "-" or not after_code or _drawn(found[-1][-1], cell))
+            last = found[-1][-1] if found else None
+            fits = last and last.cell_type == "code" and not (_drawn(cell) and (_drawn(last) or _kind(last) in BEGIN))
+            if kind in BEGIN and _drawn(cell):  # code and what it draws are too small on one slide
+                _add(found, nbformat.v4.new_code_cell(cell.source, metadata=cell.metadata), begins=True)
+                _add(found, nbformat.v4.new_code_cell(outputs=cell.outputs), begins=True)
+            else:
+                _add(found, cell, begins=kind in BEGIN or (kind == "-" and not fits))
     return found
+
+
+def _kind(cell):
+    return cell.metadata.get("slideshow", {}).get("slide_type", "-")
+
+
+def _too_long(text, slide):
+    """Whether a text is too long to stand below this slide's figure; a folded answer takes no room."""
+    shown = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL)
+    figure = any(cell.cell_type == "code" and _drawn(cell) for cell in slide)
+    return figure and len(shown.split()) > BELOW_A_FIGURE
 
 
 def _add(found, cell, begins):
@@ -112,7 +134,7 @@ def _body(notebook, cells):
     for cell in cells:
         part.cells = [cell]
         exporter = HTMLExporter(
-            template_name="basic", exclude_input="slideshow" not in cell.metadata, exclude_input_prompt=True,
+            template_name="basic", exclude_input=_kind(cell) not in BEGIN, exclude_input_prompt=True,
             exclude_output_prompt=True,
         )  # fmt: skip
         pieces.append(without_anchors(exporter.from_notebook_node(part)[0]))
@@ -141,7 +163,9 @@ section { box-sizing: border-box; height: calc(100vh - 2rem); padding: 3vh 6vw 0
 .shown section { display: none; } .shown section.here { display: block; }
 h1 { font-size: 1.6em; } h1, h2, h3 { line-height: 1.2; margin: .2em 0 .5em; color: #0b3c5d; }
 img { display: block; width: 100%; max-height: 64vh; object-fit: contain; margin: .4em auto; }
-pre { font-size: .78em; background: #f6f6f6; padding: .5em .8em; margin: .4em 0; white-space: pre-wrap; }
+section:not(:has(p, pre, table, li)) img { max-height: 86vh; } /* a figure alone */
+pre { font-size: .78em; background: #f6f6f6; padding: .5em .8em; margin: .4em 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .8em; font-variant-numeric: tabular-nums; }
 th, td { border: 1px solid #ddd; padding: .2em .5em; text-align: left; vertical-align: top; }
 details { margin: .6em 0; } summary { cursor: pointer; color: #0b3c5d; }

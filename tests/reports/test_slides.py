@@ -25,7 +25,7 @@ PICTURE = new_output("display_data", {"image/png": PIXEL})
 CELLS = [
     new_markdown_cell("# A lesson: x < 3\n\nOpening."),
     code("eps: float = 0.1", tags=["parameters"]),
-    code("import hidden"),
+    code("import hidden", new_output("stream", name="stderr", text="a library warns")),
     code("draw()", PICTURE),
     new_markdown_cell("<details><summary>Answer</summary>\n\nYes.\n\n</details>\n\n## 1 · Part\n\nGuess."),
     code("print(1)", printed("the number is 1")),
@@ -33,6 +33,9 @@ CELLS = [
     code("draw()", PICTURE),
     code("mine = None", printed("not yet: write"), tags=["your-turn"]),
     code("def shown(x):\n    return x", slideshow={"slide_type": "subslide"}),
+    code("code()", PICTURE, slideshow={"slide_type": "subslide"}),
+    new_markdown_cell("<details><summary>Answer</summary>\n\nNo.\n\n</details>\n\n" + "Long text. " * 30),
+    code("print(4)", printed("the number is 4"), slideshow={"slide_type": "fragment"}),
     code("print(3)", printed("a long log"), slideshow={"slide_type": "skip"}),
     new_markdown_cell("colab", metadata={"tags": ["colab"]}),
 ]
@@ -51,13 +54,17 @@ def sections(path):
 
 def test_what_begins_a_slide_and_what_is_left_out(executed, tmp_path):
     found = sections(slides.deck(executed, tmp_path / "lesson.slides.html"))
-    assert len(found) == 5
-    opening, picture, guess, numbers, shown = found
+    assert len(found) == 8
+    opening, picture, guess, numbers, shown, alone, figure, text = found
     assert "Opening." in opening and "eps" not in opening
     assert "<img" in picture and "Yes." in picture, "the answer stands below its figure"
     assert "Guess." in guess and "number" not in guess, "a question comes before what answers it"
     assert "number is 1" in numbers and "number is 2" in numbers and "print" not in numbers
     assert "<img" in numbers, "a figure stands below what was printed before it"
+    assert re.search("code.*\\(\\)", alone) and "<img" not in alone, "code that draws has a slide of its own"
+    assert "<img" in figure and "No." in figure and "code()" not in figure, "a folded answer stays below its figure"
+    assert "Long text" in text and "number is 4" in text and "print" not in text, "a long text begins a slide"
+    assert "a library warns" not in "".join(found)
     assert "def" in shown and not re.search("hidden|not yet|a long log|colab", "".join(found))
 
 
@@ -81,7 +88,7 @@ def test_the_command_runs_what_was_not_run_yet(executed, tmp_path, monkeypatch, 
     for _ in range(2):
         assert locadv.main([*asked, "00_start_here", "01_localized_attacks"]) == 0
     assert runs == [("00_start_here", "smoke"), ("01_localized_attacks", "smoke")]
-    assert len(sections(tmp_path / "decks" / "00_start_here.slides.html")) == 5
+    assert len(sections(tmp_path / "decks" / "00_start_here.slides.html")) == 8
     assert locadv.main(asked) == 0 and len(runs) == len([p for p in notebooks.lessons() if p.stem[0].isdigit()])
     assert locadv.main([*asked, "9_party"]) == 2 and "9_party" in capsys.readouterr().err
 
@@ -90,7 +97,7 @@ def test_the_command_runs_what_was_not_run_yet(executed, tmp_path, monkeypatch, 
 def test_a_lessons_metadata_is_known(path):
     cells = nbformat.read(path, as_version=4).cells
     kinds = {cell.metadata.get("slideshow", {}).get("slide_type") for cell in cells}
-    assert kinds <= {None, "skip", "slide", "subslide"}
+    assert kinds <= {None, "skip", "slide", "subslide", "fragment"}
 
 
 class TestInABrowser:
@@ -102,12 +109,12 @@ class TestInABrowser:
         try:
             driver.get(path.as_uri())
             body, seen = driver.find_element("tag name", "body"), []
-            for _ in range(6):
+            for _ in range(9):
                 (slide,) = driver.find_elements("css selector", "section.here")
                 seen.append(driver.find_element("id", "place").text)
                 assert driver.execute_script("return arguments[0].scrollHeight <= arguments[0].clientHeight", slide)
                 body.send_keys(" ")
-            assert seen == [*(f"{i} / 5" for i in range(1, 6)), "5 / 5"]
-            assert driver.current_url.endswith("#5")
+            assert seen == [*(f"{i} / 8" for i in range(1, 9)), "8 / 8"]
+            assert driver.current_url.endswith("#8")
         finally:
             driver.quit()
