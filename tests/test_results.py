@@ -157,7 +157,7 @@ def test_the_settings_for_gpus_have_folders_of_their_own(monkeypatch, tmp_path, 
     assert {cell.folder for study in here for cell in study.cells}.isdisjoint(
         cell.folder for study in there for cell in study.cells
     )
-    for one, other in zip(here, there, strict=True):
+    for one, other in zip(here[: len(there)], there, strict=True):  # without those for teaching
         before, after = one.cells[0].asked(), other.cells[0].asked()
         few = "photographs" in one.name
         assert after == before | {"precision": "mixed_float16", "batch_size": 32 if few else 512}
