@@ -26,8 +26,13 @@ def pool(count):
         try:
             yield executor
         except KeyboardInterrupt:
-            for process in multiprocessing.active_children():  # which would begin cells that wait in its queue
+            ending = multiprocessing.active_children()
+            for process in ending:  # which would begin cells that wait in its queue
                 process.terminate()
+            end = time.monotonic() + PATIENCE + 5
+            for process in ending:  # a signal may meet a worker where it cannot be answered
+                process.join(max(0, end - time.monotonic()))
+                process.kill()
             raise
 
 
