@@ -36,7 +36,7 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"trainings": []}, "trainings=None is unknown"),
         ({"precision": "float16"}, "precision='float16' is unknown; expected one of 'float32', 'mixed_float16'"),
         ({"headline_budget": "slow"}, "headline_budget='slow' is unknown; expected one of 'standard', 'fast'"),
-        ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'pooled_cnn', 'colour"),
+        ({"classifier": "resnet"}, "classifier='resnet' is unknown; expected one of 'small_cnn', 'pooled_cnn', "),
         ({"headline_limit": 0}, "headline_limit=0; expected a whole number, at least 1"),
         ({"attack_limit": 0}, "attack_limit=0; expected a whole number, at least 1"),
         ({"fine_tune": 0}, "fine_tune=0; expected a whole number, at least 1"),
