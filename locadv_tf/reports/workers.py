@@ -63,18 +63,16 @@ def _stand_before_stderr():
 
 
 def _watch(parent):
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    """Ends this process when it was asked to stop, or when its parent is gone."""
+    while os.getppid() == parent and not STOPPED.wait(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)  # not heard a second time
+    ONE_AT_A_TIME.acquire(timeout=PATIENCE)  # it is free as soon as the cell has left what it had
+    os._exit(1)  # the kernel ends by itself when its parent is gone
 
 
 def _stop(*_):
+    # It may meet a thread that is being started: starting another here could wait for ever.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     STOPPED.set()
-    threading.Thread(target=_leave, daemon=True).start()
     raise KeyboardInterrupt
-
-
-def _leave():
-    ONE_AT_A_TIME.acquire(timeout=PATIENCE)  # it is free as soon as the cell has left what it had
-    os._exit(1)  # the kernel ends by itself when its parent is gone
