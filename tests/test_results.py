@@ -250,7 +250,7 @@ def test_every_number_of_the_pages_comes_from_the_kept_runs():
 
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
 def test_the_short_answer_is_what_the_runs_say():
-    """Prose above the numbers and in the README: what it says of MNIST is so, and of the others nothing is known yet."""
+    """Prose above the numbers and in the README: what it says of MNIST is so; of the others nothing is known."""
     (mnist,) = found = [study for study in page.read()[0] if study.name in page.MAIN and study.paired >= 3]
     assert mnist.name == "mnist-26", f"say in results/answer.md and README.md what {found[-1].name} says"
     claims = mnist.claims
