@@ -21,12 +21,13 @@ AUTOATTACK_BAR = 200  # seconds, two cores, 1,000 images
 MANY, MEMORY_BAR = 10_000, 100  # images; MB that evaluating them may take beyond one batch
 AGREE = 0.01  # robust accuracies may differ by this much, random starts being others in each library
 
-# Contestants (the first is the kit), the model, the region, and the bars: how many times slower than the kit a
-# contestant is to be at least, and how many times faster than the kit its floor may be at most.
+# Contestants (the first is the kit, and its floor comes right after it, before the machine changes its speed), the model,
+# the region, and the bars: how many times slower than the kit a contestant is to be at least, and how many times faster
+# than the kit its floor may be at most.
 SUITES = {
     "masked": {
         "title": "masked attack, natural model",
-        "contestants": ("attack_kit", "attack_plain", "attack_art", "floor_attack"),
+        "contestants": ("attack_kit", "floor_attack", "attack_plain", "attack_art"),
         "model": "natural", "region": "background", "bars": {"attack_art": 7.5}, "floor": 1.15,
     },
     "few": {
@@ -36,22 +37,22 @@ SUITES = {
     },
     "full": {
         "title": "full attack, natural model",
-        "contestants": ("attack_kit", "attack_plain", "attack_foolbox", "attack_cleverhans", "floor_attack"),
+        "contestants": ("attack_kit", "floor_attack", "attack_plain", "attack_foolbox", "attack_cleverhans"),
         "model": "natural", "region": "full", "bars": {"attack_foolbox": 4, "attack_cleverhans": 3},
     },
     "lat": {
         "title": "masked attack, LAT model",
-        "contestants": ("attack_kit", "attack_plain", "attack_art", "floor_attack"),
+        "contestants": ("attack_kit", "floor_attack", "attack_plain", "attack_art"),
         "model": "LAT", "region": "background", "bars": {"attack_art": 1.5, "attack_plain": 1}, "floor": 1.08,
     },
     "training": {
         "title": "training the kit's small_cnn with PGD-5 on the whole batch",
-        "contestants": ("train_kit", "train_art", "train_art_compiled", "floor_train"),
+        "contestants": ("train_kit", "floor_train", "train_art", "train_art_compiled"),
         "model": "small_cnn", "region": "full", "bars": {"train_art": 18, "train_art_compiled": 12}, "floor": 1.05,
     },
     "training-cnn": {
         "title": "training the CNN of the attacks with PGD-5 on the whole batch",
-        "contestants": ("train_kit", "train_art", "train_art_compiled", "floor_train"),
+        "contestants": ("train_kit", "floor_train", "train_art", "train_art_compiled"),
         "model": "natural", "region": "full", "bars": {"train_art": 18, "train_art_compiled": 12}, "floor": 1.05,
     },
 }  # fmt: skip
@@ -311,7 +312,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--suites", nargs="+", default=[*SUITES, *ALONE], choices=[*SUITES, *ALONE], help="which (default: all)"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="counted rounds (default: 3)")
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default: 7)")
     parser.add_argument("--images", type=int, default=1000, help="attacked images (default: 1000)")
     parser.add_argument("--training-images", type=int, default=2048, help="images of a training round (default: 2048)")
     parser.add_argument("--train-images", type=int, default=20_000, help="images that the models are made with")
