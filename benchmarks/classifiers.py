@@ -27,10 +27,10 @@ SETTINGS = {
     },
 }  # fmt: skip
 PGD_5 = la.PGD(eps=EPS, steps=5, keep="last")
-TRAININGS = {  # attack and share
-    "natural": (PGD_5, 0.0),
-    "LAT, single step": (la.single_step(eps=EPS), 0.75),
-    "LAT, PGD-5": (PGD_5, 0.5),
+TRAINED = {  # a name of `la.TRAININGS`, the attack, the share
+    "natural": ("natural", PGD_5, 0.5),
+    "LAT, single step": ("LAT", la.single_step(eps=EPS), 0.75),
+    "LAT, PGD-5": ("LAT", PGD_5, 0.5),
 }
 # Minutes on two cores, times natural training's, accuracies.
 MOST_MINUTES = {"cifar10": 20, "caltech10_outlines": 10}
@@ -49,15 +49,16 @@ def load(dataset, split, setting, limit=None):
 
 def train(dataset, name, data, setting, seed):
     """A classifier and the seconds of its training, reading the data included."""
-    attack, share = TRAININGS[name]
+    training, attack, share = TRAINED[name]
     shape = tuple(data.element_spec[0]["image"].shape)
     model = la.residual_cnn(
         shape, len(la.class_names(dataset)), width=setting["width"], depth=setting["depth"], seed=seed
     )
     started = time.perf_counter()
+    how = la.recipe(training, data, attack=attack, share=share, epochs=setting["epochs"], seed=seed)
     la.train_classifier(
-        model, data, attack=attack, share=share, epochs=setting["epochs"], batch_size=setting["batch_size"],
-        optimizer="adamw", augment=la.flip_and_shift, class_weight=setting["class_weight"], seed=seed, verbose=2,
+        model, **how, batch_size=setting["batch_size"], optimizer="adamw", augment=la.flip_and_shift,
+        class_weight=setting["class_weight"], verbose=2,
     )  # fmt: skip
     return model, time.perf_counter() - started
 
@@ -173,7 +174,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = [*SETTINGS, "rate"]
     parser.add_argument("--parts", nargs="*", default=parts, choices=parts, help="which (all); none: the tables alone")
-    parser.add_argument("--trainings", nargs="+", default=list(TRAININGS), choices=list(TRAININGS), help="which (all)")
+    parser.add_argument("--trainings", nargs="+", default=list(TRAINED), choices=list(TRAINED), help="which (all)")
     parser.add_argument("--split", default="test", choices=["validation", "test"], help="what judges (default: test)")
     parser.add_argument("--images", type=int, help="training images (default: all)")
     parser.add_argument("--epochs", type=int, help="of each training (default: the data set's, see SETTINGS)")

@@ -90,7 +90,7 @@ def full_float32():
 
 
 def describe_device():
-    """One line that says which device TensorFlow uses.
+    """One line that says which device TensorFlow uses. A GPU's memory grows from then on (`grow_gpu_memory`).
 
     Example:
         >>> describe_device().startswith(("CPU", "GPU"))

@@ -123,6 +123,20 @@ def test_nothing_has_two_addresses_but_what_was_handed_out():
     assert not [name for name, source in sources.items() if "sys.modules[" in source]
 
 
+def test_no_module_has_a_name_that_says_nothing_to_a_newcomer():
+    gone = {"checks", "conduct", "evidence", "fast", "knobs", "outcomes", "planted", "quiet", "reading", "spread"}
+    gone |= {"strength", "utils"}
+    words = {word for name in modules(KIT) for word in name.split(".")}
+    assert not words & gone
+    assert [name for name in modules(KIT) if "broken" in name.split(".")] == ["locadv_tf.broken"]  # as handed out
+
+
+def test_one_table_is_called_trainings():
+    places = [*KIT.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "results").glob("*.py")]
+    found = [path for path in places if re.search(r"^TRAININGS\b.*=", path.read_text(), re.MULTILINE)]
+    assert found == [KIT / "training" / "recipes.py"]
+
+
 def public_names():
     (names,) = [
         ast.literal_eval(node.value)

@@ -241,6 +241,20 @@ def test_the_readme_and_the_instructors_page_are_short():
     assert len(PAGES[ROOT / "docs" / "instructors.md"].splitlines()) <= 110
 
 
+def test_the_readme_says_how_much_of_bench_gpu_has_run():
+    """As long as its results were put together by hand: `make bench-gpu` writes a file without this sentence."""
+    partly = "`make bench-gpu` itself has not run" in (ROOT / "benchmarks" / "RESULTS_GPU.md").read_text()
+    assert partly == ("of `make bench-gpu` only parts have run on a GPU" in README)
+
+
+def test_the_three_lines_are_where_contributing_says():
+    page = PAGES[ROOT / "CONTRIBUTING.md"]
+    rows = re.findall(r"^\|[^|]+\| `(locadv_tf/[\w/]+\.py)`[^|]*\| `(.+)` \|$", page, re.MULTILINE)
+    assert len(rows) == 3
+    for path, line in rows:
+        assert [text.strip() for text in (ROOT / path).read_text().splitlines()].count(line) == 1, path
+
+
 def test_every_session_of_the_course_plans_fits_90_minutes():
     page = PAGES[ROOT / "docs" / "instructors.md"]
     sessions = [row.split("|")[2:-1] for row in re.findall(r"^\| \d \|.*", page, re.MULTILINE)]

@@ -14,7 +14,7 @@ import yaml
 
 import locadv_tf as la
 from locadv_tf.evaluation.natural import natural
-from locadv_tf.playground.collection import TRAININGS
+from locadv_tf.playground.collection import STORED
 from locadv_tf.reports import collect, metrics, notebooks, schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def test_the_classifiers_for_teaching_are_named_by_data_and_budget_and_are_no_ev
     for study in PLAN["teaching"]:
         eps = study["eps_255"] / 255
         dataset = PLAN["recipes"][study["recipe"]]["dataset"]
-        assert study["name"] == f"{dataset}-{255 * eps:.0f}" and study["models"] == list(TRAININGS)
+        assert study["name"] == f"{dataset}-{255 * eps:.0f}" and study["models"] == list(STORED)
         assert eps == la.default_eps(la.load_data(dataset, "test[:1]").element_spec[0]["image"])
     told = {study.name for study in page.read()[0]} | set(page.read()[1])
     assert told == {study["name"] for study in PLAN["studies"]}

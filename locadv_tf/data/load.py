@@ -102,19 +102,19 @@ def load_data(
     if mask is not None:
         masks.check_options(mask, mask_options or {}, taken=("positions",))
     feature = _mask_feature(name, mask, mask_options or {})
-    knobs = {"correlation": correlation, "digits": digits, "backgrounds": backgrounds}
-    knobs = {knob: value for knob, value in knobs.items() if value is not None}
+    of_composite = {"correlation": correlation, "digits": digits, "backgrounds": backgrounds}
+    of_composite = {option: value for option, value in of_composite.items() if value is not None}
     if name == "composite":
         no_image_size(name, image_size)
         x, y, exact, _, positions = composite(
-            split, **knobs, limit=limit, stratify=stratify, seed=seed, download=download
+            split, **of_composite, limit=limit, stratify=stratify, seed=seed, download=download
         )
-    elif knobs:
-        raise ValueError(f"{', '.join(knobs)} passed for {name!r}; expected for 'composite' only. Leave it out.")
+    elif of_composite:
+        raise ValueError(f"{', '.join(of_composite)} passed for {name!r}; expected for 'composite' only. Leave it out.")
     else:
         read = {"limit": limit, "stratify": stratify, "seed": seed, "image_size": image_size}
         read |= {"mask_feature": feature, "download": download}
-        opened = None if name == "digits" else open_split(name, split, **read)
+        opened = None if name in EMBEDDED else open_split(name, split, **read)
         if opened is not None and opened.bytes > most:
             return _streamed(opened, mask, mask_options or {}, seed, most).map(_to_float, **_IN_ORDER)
         x, y, share, positions = read_images(name, split, **read) if opened is None else read_opened(opened)

@@ -31,16 +31,16 @@ def read_images(name, split, *, limit=None, stratify=True, seed=0, image_size=No
         validation.count(limit, name="limit")
     validation.count(seed, name="seed", low=0)
     chosen = {"limit": limit, "stratify": stratify, "seed": seed}
-    if name != "digits":
+    if name not in _ARRAYS:
         read = {"image_size": image_size, "mask_feature": mask_feature, "download": download}
         return read_opened(open_split(name, split, **chosen, **read))
     no_image_size(name, image_size)
     part, start, stop = resolve_split(split, split_sizes(name), limit=None if stratify else limit, seed=seed)
-    x, y = _digits()[part]
+    x, y, *share = _ARRAYS[name]()[part]
     positions = np.arange(start, stop)
     if stratify and limit is not None:
         positions = positions[stratified(y[positions], limit, seed=seed)]
-    return x[positions], y[positions], None, positions
+    return x[positions], y[positions], share[0][positions] if share else None, positions
 
 
 class Opened(NamedTuple):
@@ -215,8 +215,8 @@ def stratified(labels, limit, *, seed=0):
 
 def split_sizes(name, *, download=True):
     """The numbers of images in `"train"`, `"validation"` and `"test"` of a set (not composite), as a dict."""
-    if name == "digits":
-        return {part: len(y) for part, (_, y) in _digits().items()}
+    if name in _ARRAYS:
+        return {part: len(y) for part, (_, y, *_) in _ARRAYS[name]().items()}
     return {part: stop - start for part, (_, start, stop) in _layout(prepared(name, download)).items()}
 
 
@@ -284,6 +284,11 @@ def _digits():
     for array in (x, y, x_validation, y_validation, x_test, y_test):
         array.setflags(write=False)  # all callers share them
     return {"train": (x, y), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
+
+
+# The embedded sets but composite: functions that return `{split: (images, labels)}`, with exact masks
+# `{split: (images, labels, the background's share of each pixel)}`.
+_ARRAYS = {"digits": _digits}
 
 
 def _layout(builder):

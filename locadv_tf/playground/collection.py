@@ -17,7 +17,7 @@ from locadv_tf.units import default_eps
 STEPS = 20  # of the attack, until the reader chooses
 MEASURED = 400  # test images that the page's accuracies come from, at most
 TITLES = {"digits": "Grey digits", "composite": "Colour composites", "mnist": "MNIST", "cifar10": "CIFAR-10"}
-TRAININGS = ("natural", "LAT", "AT")  # of a page for which nobody gave classifiers
+STORED = ("natural", "LAT", "AT")  # the trainings of a page for which nobody gave classifiers
 ABOUT = {
     "natural": "trained on plain images",
     "LAT": "trained on images with an attacked background, too",
@@ -96,7 +96,7 @@ def stored_models(dataset):
         dict_keys(['natural', 'LAT', 'AT'])
     """
     eps = default_eps(load_data(dataset, "test[:1]").element_spec[0]["image"])
-    names = {training: f"{dataset}-{255 * eps:.0f}-{training}" for training in TRAININGS}
+    names = {training: f"{dataset}-{255 * eps:.0f}-{training}" for training in STORED}
     if missing := [name for name in names.values() if not (saved.MODELS / f"{name}.keras").is_file()]:
         raise ValueError(
             f"results/models has no {', '.join(missing)}; expected 'digits' or 'composite', or your own classifiers: "

@@ -24,7 +24,7 @@ from locadv_tf.attacks.square import Square
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.engine.stream import run_attack
 from locadv_tf.verdicts.pass_or_fail import equal
-from locadv_tf.verdicts.variants import knob, knobs, uses_gradient
+from locadv_tf.verdicts.variants import option, options, uses_gradient
 from locadv_tf.verdicts.way import Way, climb_on, is_right
 
 QUERIES = 200  # of the black-box attack: enough to notice hidden gradients
@@ -87,7 +87,7 @@ class Observations:
     @property
     def samples(self):
         """How many looks at the model the attack takes at a time: more than one for a nondeterministic model."""
-        return knob(self.attack, "samples") if "samples" in knobs(self.attack) else 1
+        return option(self.attack, "samples") if "samples" in options(self.attack) else 1
 
     @functools.cached_property
     def natural_logits(self):
@@ -245,8 +245,8 @@ def gather(model, data, attack, *, region, eps, surrogate, seed, batch_size):
     validation.choice(region, validation.REGIONS, name="region")
     validation.seed(seed)
     validation.count(batch_size, name="batch_size")
-    norm = validation.choice(knob(attack, "norm") or "linf", balls.NORMS, name="norm")
-    eps = knob(attack, "eps") if eps is None else eps
+    norm = validation.choice(option(attack, "norm") or "linf", balls.NORMS, name="norm")
+    eps = option(attack, "eps") if eps is None else eps
     if eps is None:
         raise ValueError("the attack has no eps; expected a budget. Pass it to the check: eps=8/255, for example.")
     if validation.fraction(eps, name="eps", high=balls.LARGEST[norm]) == 0:

@@ -7,7 +7,7 @@ import numpy as np
 from statsmodels.stats.proportion import binom_test
 
 OUTCOMES = ("pass", "fail", "does not apply")
-NO_KNOB = "the attack has no {} that a check can change; expected a dataclass or a functools.partial with it"
+NO_OPTION = "the attack has no {} that a check can change; expected a dataclass or a functools.partial with it"
 LEVEL = 0.01  # of the one-sided exact tests: the highest probability that a sound evaluation fails one by chance
 TOLERANCE, FEW = 0.02, 2  # a stronger attack must fool more images than this share and this number
 

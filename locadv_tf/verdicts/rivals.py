@@ -1,4 +1,4 @@
-"""Checks of strength: would another attack do more? Observations become `(outcome, reason, numbers)`.
+"""Would another attack do more? Observations become `(outcome, reason, numbers)`.
 
 Two attacks are compared on the same images. The other attack counts as stronger if it fools more images, by more than
 2 % of all images and by more than two images (`pass_or_fail.compare`). This is not a test of significance: each
@@ -17,9 +17,9 @@ from locadv_tf.attacks.autoattack import LocalizedAutoAttack
 from locadv_tf.attacks.pgd import FGSM, PGD
 from locadv_tf.engine.stream import run_attack
 from locadv_tf.verdicts.observations import MORE_STEPS, QUERIES, call
-from locadv_tf.verdicts.pass_or_fail import FEW, LEVEL, NO_KNOB, compare, judged, p_at_least, percent, skipped
+from locadv_tf.verdicts.pass_or_fail import FEW, LEVEL, NO_OPTION, compare, judged, p_at_least, percent, skipped
 from locadv_tf.verdicts.planted_images import plant
-from locadv_tf.verdicts.variants import at_eps, knob, longer, uses_gradient
+from locadv_tf.verdicts.variants import at_eps, longer, option, uses_gradient
 
 LONG_STEPS = 60  # of PGD, if the attack has no steps to multiply
 PLANTED = 16  # how many images get a planted adversarial image
@@ -36,9 +36,9 @@ _LINF_ONLY = "the {} supports only the L-infinity norm"
 def accuracy_falls_with_eps(e):
     """A change that a small budget allows is also allowed by a larger one: accuracy must not rise with eps."""
     if at_eps(e.attack, e.eps) is None:
-        return skipped(NO_KNOB.format("eps"))
+        return skipped(NO_OPTION.format("eps"))
     factors = [factor for factor in (0.5, 1.0, 2.0) if factor * e.eps <= balls.LARGEST[e.norm]]
-    own = knob(e.attack, "eps") == e.eps
+    own = option(e.attack, "eps") == e.eps
     right = [
         e.attacked_right if own and factor == 1.0 else e.right_under(at_eps(e.attack, factor * e.eps))
         for factor in factors
@@ -57,7 +57,7 @@ def unbounded_full_attack_reaches_chance(e):
     """
     everything = 1.0 if e.norm == "linf" else float(np.sqrt(e.image[0].size))
     if (attack := at_eps(e.attack, everything)) is None:
-        return skipped(NO_KNOB.format("eps"))
+        return skipped(NO_OPTION.format("eps"))
     left, chance = int(e.right_under(attack, mask=np.ones_like(e.mask)).sum()), 1 / e.natural_logits.shape[1]
     numbers = {"accuracy": left / len(e), "chance": chance}
     reason = f"accuracy {percent(left, e)}, chance is {100 * chance:.1f} %"
@@ -70,7 +70,7 @@ def unbounded_full_attack_reaches_chance(e):
 
 def iterative_beats_single_step(e):
     """Many small steps find at least as much as one large step; else the steps are broken."""
-    if isinstance(e.attack, FGSM) or knob(e.attack, "steps") == 1:
+    if isinstance(e.attack, FGSM) or option(e.attack, "steps") == 1:
         return skipped("the attack takes one step")
     return _stands(e, "one step (FGSM)", e.single_step_right)
 

@@ -1,10 +1,10 @@
-"""Checks of conduct: did attack and model keep to the rules? Observations become `(outcome, reason, numbers)`."""
+"""Did attack and model keep to the rules? Observations become `(outcome, reason, numbers)`."""
 
 import numpy as np
 
 from locadv_tf.evaluation.intervals import share_interval, with_interval
 from locadv_tf.units import eps_255
-from locadv_tf.verdicts.pass_or_fail import NO_KNOB, compare, equal, judged, percent, skipped
+from locadv_tf.verdicts.pass_or_fail import NO_OPTION, compare, equal, judged, percent, skipped
 from locadv_tf.verdicts.variants import at_eps
 from locadv_tf.verdicts.way import sizes, within_budget
 
@@ -96,7 +96,7 @@ def answer_depends_on_image_alone(e):
 def eps_zero_is_natural(e):
     """With eps = 0 the attack changes nothing."""
     if (attack := at_eps(e.attack, 0.0)) is None:
-        return skipped(NO_KNOB.format("eps"))
+        return skipped(NO_OPTION.format("eps"))
     image = e.output(attack)
     largest, differ = float(np.abs(image - e.image).max()), int(np.sum(e.right(image) != e.natural_right))
     reason = f"largest change {eps_255(largest)}, {differ} of {len(e)} verdicts differ from the natural ones"

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import locadv_tf as la
+from locadv_tf.attacks import loop
 from locadv_tf.attacks.attack import Attack
 
 N, SIDE, CLASSES, EPS = 12, 6, 3, 0.1
@@ -204,3 +205,16 @@ def test_only_what_the_task_carries_is_left_out_of_a_structure(attack):
         same = field.name in ("eps", "steps", "queries", "step_size", "restarts", "keep")
         assert (changed.structure == attack.structure) == same, field.name
     assert attack.structure != la.PGD(eps=0.0, loss="margin").structure
+
+
+@pytest.mark.parametrize("attack", [la.PGD(eps=0.1, momentum=0.5), la.APGD(eps=0.1, targets=1)], ids=str)
+def test_what_moves_holds_no_int32_numbers(attack):
+    """A GPU adds those in the host's memory: at each step a counter would travel there and back."""
+    label, nobody = tf.constant(LABEL), tf.zeros(N, tf.bool)
+    key = loop.image_key(0, tf.range(N), 0)
+    task = loop.Task(tf.constant(IMAGE), label, tf.constant(MASK) == 1, attack.eps, attack.alpha, 10.0, key)
+    best = loop.Point(task.image, tf.zeros(N), nobody, nobody)
+    model, clipped = classifier(), tf.zeros(N)
+    s = loop.begin(attack, model, task, 0, best, clipped=clipped)
+    for moving in (s, loop.advance(attack, model, task, s)):
+        assert tf.int32 not in {part.dtype for part in tf.nest.flatten(moving)}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 
 import keras
 import numpy as np
@@ -27,6 +28,7 @@ COMPILED = [
     (la.PGD(eps=0.3, steps=2, step_size=0.5, random_start=False, keep="last"), 3, "mixed_float16", False),
     (la.PGD(eps=1.0, steps=2, restarts=2), 1, "float32", True),
     (la.PGD(eps=0.0, steps=2, restarts=2), 1, "mixed_float16", False),
+    (la.PGD(eps=0.1, steps=2), 3, "mixed_bfloat16", False),
     (la.RandomNoise(eps=0.1), 1, "mixed_float16", False),
     (la.RandomNoise(eps=1.0, restarts=3), 3, "float32", True),
     (la.FGSM(eps=2.0, norm="l2"), 3, "mixed_float16", False),
@@ -283,6 +285,12 @@ def test_pgd_is_the_papers_equation(seed, steps, eps, targeted, norm, momentum):
 
 
 # Rule 6
+
+
+def test_pgds_step_is_at_most_six_lines():
+    """What a reader who opens `pgd.py` must be able to hold against the paper's equation 4."""
+    _, *body = inspect.getsource(la.PGD.step).rstrip().splitlines()
+    assert len(body) <= 6 and "s.x + task.alpha * " in body[-1] and "# eq. 4" in body[-1]
 
 
 @given(case=cases())

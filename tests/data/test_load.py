@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import locadv_tf as la
 from locadv_tf import network
-from locadv_tf.data import cache, prepared, sources
+from locadv_tf.data import cache, load, masks, prepared, sources
 from locadv_tf.data.composite import composite
 from locadv_tf.data.load import background_masks
 
@@ -145,6 +145,25 @@ def test_digits_are_what_design_says(digits_train, digits_validation, digits_tes
         seen.extend(image.tobytes() for image in images)
     assert len(seen) == len(set(seen)) == 1797  # every digit, each in one split
     assert la.class_names("digits") == [str(digit) for digit in range(10)] == la.class_names("composite")
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_new_embedded_set_needs_what_contributing_says(exact, monkeypatch):
+    """An entry in `_ARRAYS`, the name in `EMBEDDED`: slices, a limit by class, and masks of its own, if it has any."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (20, 6, 6, 1), np.uint8), np.arange(20) % 4
+    share = rng.integers(0, 2, x.shape).astype(np.float32)
+    splits = {"train": (x, y, share) if exact else (x, y), "validation": (x[:4], y[:4]), "test": (x[:4], y[:4])}
+    monkeypatch.setitem(sources._ARRAYS, "toy", lambda: splits)
+    monkeypatch.setattr(load, "EMBEDDED", (*load.EMBEDDED, "toy"))
+    image, label, mask = la.to_arrays(la.load_data("toy", "train[4:14]"))
+    np.testing.assert_array_equal(image, x[4:14] / np.float32(255))
+    np.testing.assert_array_equal(label, y[4:14])
+    np.testing.assert_array_equal(mask, share[4:14] if exact else masks.threshold(image))
+    few = la.to_arrays(la.load_data("toy", "train", limit=8))
+    assert sorted(few[1]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    places = [int(np.flatnonzero((x == np.rint(255 * each)).all(axis=(1, 2, 3)))[0]) for each in few[0]]
+    np.testing.assert_array_equal(few[2], share[places] if exact else masks.threshold(few[0]))
 
 
 def test_a_users_pipeline_has_tensorflows_options(digits_train):

@@ -452,6 +452,26 @@ def test_every_step_is_taken_by_the_same_number_of_slots(stop, model, data, monk
     assert set(sizes) == {32}
 
 
+@pytest.mark.parametrize("attack", [la.PGD(eps=0.03, steps=4, restarts=2), la.APGD(eps=0.03, steps=4)], ids=str)
+def test_the_steps_compile_with_xla(attack, model, data, monkeypatch):
+    """A constant number of slots makes that possible. It is off: a CPU pays more to compile than it gains."""
+    expected, made = la.run_attack(model, data, attack, batch_size=16), []
+
+    def by_xla(*given):
+        compiled = compiled_attack(*given)
+        made.append(tf.function(compiled.advance, autograph=False, jit_compile=True))
+        return compiled._replace(advance=made[-1])
+
+    compiled_attack = stream.compiled_attack
+    monkeypatch.setattr(stream, "compiled_attack", by_xla)
+    monkeypatch.setattr(stream.Slots, "shrink", lambda *_: None)  # as on a GPU: XLA would compile for each size
+    result = la.run_attack(model, data, attack, batch_size=16)
+    assert len(made) == 1 and made[0].experimental_get_tracing_count() == 1
+    np.testing.assert_array_equal(result.fooled, expected.fooled)
+    np.testing.assert_allclose(result.loss, expected.loss, atol=1e-4)
+    assert result.gradient_evaluations == expected.gradient_evaluations
+
+
 def test_a_model_that_tosses_coins_is_compiled_anew_without_a_word(data, caplog):
     model = keras.Sequential(
         [
@@ -489,7 +509,7 @@ def test_verdicts_do_not_depend_on_the_batch_size_but_points_on_the_seed(natural
     assert (other.images[other.natural_correct] != runs[1].images[other.natural_correct]).any(axis=(1, 2, 3)).all()
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_the_model_stays_as_it_is(policy, tiny_model):
     model, rng = tiny_model(3, policy), np.random.default_rng(0)
     before = model.get_weights()

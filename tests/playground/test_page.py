@@ -12,7 +12,7 @@ import locadv
 import locadv_tf as la
 from locadv_tf.models import saved
 from locadv_tf.playground import network
-from locadv_tf.playground.collection import TRAININGS, _clear, collection, stored_models
+from locadv_tf.playground.collection import STORED, _clear, collection, stored_models
 from locadv_tf.playground.page import HERE, SCRIPTS, page, write_page
 
 MOST_BYTES = 1_500_000
@@ -142,7 +142,7 @@ def test_no_collection_and_no_page():
 @pytest.mark.parametrize("dataset", ["digits", "composite"])
 def test_the_kits_own_classifiers_are_robust_as_their_names_say(dataset):
     models = stored_models(dataset)
-    assert list(models) == list(TRAININGS) == ["natural", "LAT", "AT"] and set(TRAININGS) <= set(la.TRAININGS)
+    assert list(models) == list(STORED) == ["natural", "LAT", "AT"] and set(STORED) <= set(la.TRAININGS)
     options = {"correlation": 0} if dataset == "composite" else {}
     x, y, mask = la.to_arrays(la.load_data(dataset, "test", limit=200, **options))
     attack = la.PGD(eps=la.default_eps(x), steps=10)
@@ -186,7 +186,7 @@ class TestCommand:
         assert capsys.readouterr().out == "playground.html\n"
         made = data_of((tmp_path / "playground.html").read_text())
         assert [each["name"] for each in made] == ["digits", "composite"]
-        assert [model["name"] for each in made for model in each["models"]] == 2 * list(TRAININGS)
+        assert [model["name"] for each in made for model in each["models"]] == 2 * list(STORED)
         assert {model["type"] for each in made for model in each["models"]} == {"float16"}
         assert (tmp_path / "playground.html").stat().st_size < MOST_BYTES
 

@@ -197,6 +197,18 @@ def test_an_epoch_equals_the_one_by_hand(compiled):
     assert_same_weights(model, by_hand, atol=1e-6)
 
 
+@pytest.mark.parametrize("attack", [PGD, la.APGD(eps=EPS, steps=3)], ids=lambda attack: attack.name)
+def test_a_convolution_trains_under_xla_as_in_a_graph(attack):
+    weights = []
+    for compiled in ({}, {"jit_compile": True}):
+        model = convolutional()
+        fit(defend(model, attack=attack, **compiled), batches(*samples(8)))
+        weights.append(model.get_weights())
+    assert np.abs(weights[0][0] - convolutional().get_weights()[0]).max() > 1e-3
+    for graph, xla in zip(*weights, strict=True):
+        np.testing.assert_allclose(xla, graph, rtol=0, atol=1e-5)
+
+
 def test_xla_is_off_unless_asked_for(monkeypatch):
     """Keras's own default takes it on a GPU, where XLA failed on this step (benchmarks/RESULTS_GPU.md)."""
     asked = []
@@ -447,6 +459,25 @@ def test_mixed_precision_trains_like_float32(request, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "half.keras")  # warns where the loss scale is lost
     assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
     assert loaded.classifier.layers[0].compute_dtype == "float16"
+
+
+def test_bfloat16_trains_like_float32():
+    image, mask, label = samples(8)
+    start, exact = convolutional().get_weights(), convolutional()
+    fit(defend(exact), batches(image, mask, label))
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = convolutional()
+        defended = defend(model)
+        assert model.layers[0].compute_dtype == "bfloat16"
+        assert not isinstance(defended.optimizer, keras.optimizers.LossScaleOptimizer)  # its exponents are float32's
+        logs = fit(defended, batches(image, mask, label))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert np.isfinite([values[0] for values in logs.values()]).all()
+    for old, new, float32 in zip(start, model.get_weights(), exact.get_weights(), strict=True):
+        assert np.abs(new - float32).max() < 0.2 * np.abs(float32 - old).max()
 
 
 # Saving and loading.

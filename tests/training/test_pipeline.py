@@ -1,5 +1,7 @@
 """From a data set to batches: nothing is lost, all is shuffled, image and mask move together, options stay home."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -148,6 +150,25 @@ def test_what_does_not_fit_is_streamed(monkeypatch, finer):
         np.testing.assert_array_equal(inputs["image"], image[order])
     assert first[1].tolist() != second[1].tolist() and sorted(first[1]) == label.tolist()
     assert epochs(0)[1][1].tolist() == second[1].tolist()
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "streamed"])
+def test_the_next_batches_are_made_while_a_step_runs(kept, monkeypatch):
+    made = []
+
+    def noted(image, mask, seed):
+        same = tf.numpy_function(lambda x: made.append(len(x)) or x, [image], tf.float32)
+        return tf.ensure_shape(same, image.shape), mask
+
+    if not kept:
+        monkeypatch.setattr(memory, "machine", lambda: 4)
+    batched, _ = pipeline.batched(dataset(*arrays()), 4, name="train", augment=noted)
+    waiting = iter(batched)
+    next(waiting)
+    end = time.monotonic() + 20
+    while len(made) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(made) >= 3, "nothing is ready when the next step begins"
 
 
 def endless():
