@@ -21,9 +21,9 @@ AUTOATTACK_BAR = 200  # seconds, two cores, 1,000 images
 MANY, MEMORY_BAR = 10_000, 100  # images; MB that evaluating them may take beyond one batch
 AGREE = 0.01  # robust accuracies may differ by this much, random starts being others in each library
 
-# Contestants (the first is the kit, and its floor comes right after it, before the machine changes its speed), the
-# model, the region, and the bars: how many times slower than the kit a contestant is to be at least, and how many times faster
-# than the kit its floor may be at most.
+# Contestants (the first is the kit; its floor comes right after it, before the machine changes its speed), the model,
+# the region, and the bars: how many times slower than the kit a contestant is to be at least, and how many times
+# faster than the kit its floor may be at most.
 SUITES = {
     "masked": {
         "title": "masked attack, natural model",
