@@ -6,6 +6,7 @@ import shutil
 import nbformat
 import pytest
 
+import locadv_tf as la
 from locadv_tf.reports import notebooks, report
 
 NUMBERED = [path.stem for path in notebooks.lessons() if path.stem[0].isdigit()]
@@ -100,3 +101,19 @@ def test_the_price_on_cifar10_is_that_of_the_measured_table():
 )
 def test_later_lessons_point_to_the_threat_model_of_the_first(name):
     assert re.search(r"threat\s+model\s+is\s+that\s+of\s+lesson\s+00", "\n".join(texts(name)))
+
+
+@pytest.mark.slow
+def test_catastrophic_overfitting_really_happens_where_it_is_announced():
+    """Section 7 of lesson 04 at its own size: with one step the strong exam falls, the weak one does not."""
+    lesson = nbformat.read(notebooks.notebook_path("04_localized_adversarial_training"), as_version=4)
+    (cell,) = [cell for cell in lesson.cells if "OverfittingWatch(" in cell.source and cell.cell_type == "code"]
+    own = {"la": la, "epochs": 20, "more": 10, "seed": 0, "train_limit": None, "train_attack": la.single_step(4 / 255)}
+    exec(cell.source, own)
+    assert own["verdicts"]["one step"].startswith("catastrophic overfitting in epoch")
+    exams = {
+        name: [own["provoked"][name][f"val_{exam}_accuracy"] for exam in ("weak", "strong")] for name in own["tried"]
+    }
+    weak, strong = exams["one step"]
+    assert weak[-1] > 0.4 and strong[-1] < 0.12 < 0.2 < strong[0]
+    assert min(exams["5 steps"][1]) > 0.25, "with more steps it does not happen"
