@@ -134,7 +134,7 @@ def test_notebook_01_runs_without_an_error(page):
     assert len(code) > 15 and all(cell["execution_count"] for cell in code)
     assert "google.colab" in code[-1]["source"] and "write_metrics" in code[-2]["source"]  # the last cells ran as well
     widgets = [output for output in outputs if "application/vnd.jupyter.widget-view+json" in output.get("data", {})]
-    assert len(widgets) == 1
+    assert len(widgets) == 2
 
 
 def test_the_sliders_move_the_picture(page, tmp_path):
@@ -167,9 +167,18 @@ def test_the_sliders_move_the_picture(page, tmp_path):
     assert 0 < page.execute_script("return window.pictures") < 45
 
 
+def test_a_click_paints_a_square(page):
+    share = "return document.querySelector('.widget-hbox img')?.alt"
+    before = until(lambda: page.execute_script(share), "what is painted is shown")
+    square = page.find_elements(By.CSS_SELECTOR, ".widget-gridbox button")[-1]
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", square)
+    square.click()
+    until(lambda: page.execute_script(share) != before, "a click paints more")
+
+
 def test_every_picture_is_shown_and_has_its_text(page, tmp_path):
     pictures = page.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output img")
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     for number, picture in enumerate(pictures):
         page.execute_script("arguments[0].scrollIntoView()", picture)
         page.save_screenshot(tmp_path / f"picture-{number}.png")

@@ -50,7 +50,7 @@ def write(course, students, to):
         to: the CSV file, with the columns `student` and `code`.
 
     Raises:
-        ValueError: for no student, or without a secret.
+        ValueError: for no student, without a secret, or if two students would have the same numbers.
     """
     if not isinstance(students, (list, tuple)):
         if not Path(students).is_file():
@@ -60,6 +60,11 @@ def write(course, students, to):
     if not students:
         raise ValueError("no student; expected one id a line, equal to the names of the submissions' folders.")
     rows = [(each, code(course, each)) for each in students]
+    if len({feedback.seed_of(own) for _, own in rows}) < len(rows):  # with 1,000 students in one course of 8,600
+        raise ValueError(
+            f"two of these students would have the same numbers; expected none. Remove {Path(course) / SECRET} before "
+            "anybody has a code, and run locadv course release again."
+        )
     to = Path(to)
     to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("w", newline="", encoding="utf-8") as file:

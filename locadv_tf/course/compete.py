@@ -68,13 +68,18 @@ def compete(folder, *, dataset="digits", eps=None, limit=200, seed=0, out="compe
                 defences[name], checks = read_model(path, image.shape[1:])
             rows[name] = {"file": name, "problem": None, "checks": checks}
         except Exception as problem:  # an unknown file: any error is possible, and no other file's business
-            rows[name] = {"file": name, "problem": str(problem).partition("\n")[0][:300], "checks": None}
+            rows[name] = _refused(name, problem)
         log(f"{name}: {rows[name]['problem'] or rows[name]['checks']}")
     right, survives = {}, {}
     for name, model in defences.items():
-        right[name] = _right(model, image, label)
-        against = {attack: right[name] & _right(model, x, label) for attack, x in attacked.items()}
-        found = run_attack(model, (image, label, mask), kits, region="background", seed=seed, stop="fooled")
+        try:
+            right[name] = _right(model, image, label)
+            against = {attack: right[name] & _right(model, x, label) for attack, x in attacked.items()}
+            found = run_attack(model, (image, label, mask), kits, region="background", seed=seed, stop="fooled")
+        except Exception as problem:  # it takes one image and no batch, say
+            rows[name] = _refused(name, problem)
+            log(f"{name}: {rows[name]['problem']}")
+            continue
         survives[name] = against | {KITS: right[name] & ~np.asarray(found.fooled)}
         rows[name] |= {
             "natural": share_interval(int(right[name].sum()), len(label)),
@@ -82,7 +87,7 @@ def compete(folder, *, dataset="digits", eps=None, limit=200, seed=0, out="compe
             "under_all": share_interval(int(np.all([*survives[name].values()], axis=0).sum()), len(label)),
         }
     for attack in attacked:
-        others = [name for name in defences if Path(name).parent != Path(attack).parent]
+        others = [name for name in survives if Path(name).parent != Path(attack).parent]
         hits, n = (sum(int(each.sum()) for each in part) for part in (
             [right[name] & ~survives[name][attack] for name in others], [right[name] for name in others]
         ))  # fmt: skip
@@ -140,6 +145,11 @@ def read_model(path, shape):
         raise ValueError("a layer of more than 100,000 units; expected a small classifier.")
     model = load_classifier(path, input_shape=shape)
     return model, f"{model.count_params():,} parameters, Keras's own layers, logits"
+
+
+def _refused(name, problem):
+    """The row of a file that does not compete."""
+    return {"file": name, "problem": str(problem).partition("\n")[0][:300] or type(problem).__name__, "checks": None}
 
 
 def _plain_file(path):

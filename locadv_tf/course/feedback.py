@@ -8,6 +8,7 @@ import hashlib
 import os
 import pathlib
 import sys
+import threading
 
 import numpy as np
 
@@ -129,6 +130,11 @@ def own_seed(student, code):
         raise ValueError(
             f"code={code[:8] + '...'!r} is not that of student {student!r}; expected both exactly as you got them."
         )
+    return seed_of(code)
+
+
+def seed_of(code):
+    """The number from 0 to 2**32 - 1 that follows from a code."""
     return int.from_bytes(hashlib.sha256(code.encode()).digest()[:4])
 
 
@@ -168,12 +174,14 @@ def expect_own(what, run, *, given=(), look="write this part yourself, with NumP
             if part not in ("models", "network.py", "startup.py") and code.co_name not in given:
                 called.setdefault(code.co_qualname, None)
 
-    before = sys.getprofile()
+    before = sys.getprofile(), threading.getprofile()
     sys.setprofile(watch)
+    threading.setprofile(watch)  # of threads that begin now
     try:
         result = run()
     finally:
-        sys.setprofile(before)
+        sys.setprofile(before[0])
+        threading.setprofile(before[1])
     expect(not called, what, expected="your own code", got=f"a call of the kit's {', '.join(called)}", look=look)
     return result
 

@@ -20,6 +20,10 @@ NOT_ISOLATED = (
     "bubblewrap nor user namespaces work here. Run it in a container or as a separate user, without a network: see "
     "docs/security.md. Then set LOCADV_ISOLATED=1 to hide this warning."
 )
+NO_SANDBOX = (
+    "No sandbox works here: neither bubblewrap nor user namespaces. Each submission runs in a copy of its own, but it "
+    "can read other students' work. What it changes in the course's folder is undone, and costs it its marks."
+)
 
 
 def isolated():

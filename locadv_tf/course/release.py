@@ -81,7 +81,7 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
         force: also grade unchanged submissions again.
         seconds: the limit for a whole submission; nbgrader_config.py has the limit for a cell.
         memory: GB of address space for a submission, or None for no limit (a GPU needs that).
-        log: called with a line of progress per submission, and with a warning if `grader.isolated` is false.
+        log: called with a line of progress per submission, and first with one that says how they are kept apart.
 
     Returns:
         A row per submission: `student`, `assignment`, `marks`, `points` (the most there are), `ungraded` (points that
@@ -99,8 +99,8 @@ def grade(course, folder, *, force=False, seconds=grader.SECONDS, memory=grader.
     codes.secret(course, make=True)
     if sandbox.kind():
         log(f"Each submission runs by itself, without a network, in a sandbox ({sandbox.kind()}).")
-    elif not grader.isolated():
-        log(grader.NOT_ISOLATED)
+    else:
+        log(grader.NO_SANDBOX if grader.isolated() else grader.NOT_ISOLATED)
     problems, times, digests = {}, {}, {}
     for (student, name), path in found.items():  # all before any runs: none can change what another handed in
         time, problems[student, name] = submissions.timestamp(path)

@@ -23,12 +23,14 @@ from locadv_tf.plotting.images import (
     mask_sources,
     tint,
 )
+from locadv_tf.plotting.painting import Painting, paint
 from locadv_tf.plotting.pairs import paired_differences, paired_intervals
 from locadv_tf.plotting.sliders import explore
 from locadv_tf.plotting.style import STYLES, Picture, styles
 
 __all__ = [
     "STYLES",
+    "Painting",
     "Panel",
     "Picture",
     "accuracy_bars",
@@ -43,6 +45,7 @@ __all__ = [
     "magnify",
     "mask_sources",
     "over_correlation",
+    "paint",
     "paired_differences",
     "paired_intervals",
     "styles",

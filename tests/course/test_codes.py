@@ -42,6 +42,13 @@ def test_a_table_of_codes_for_the_mail(course):
         codes.write(course, [" "], course / "codes.csv")
 
 
+def test_no_two_students_of_a_table_share_their_numbers(course, monkeypatch):
+    monkeypatch.setattr(feedback, "seed_of", lambda code: 7)
+    codes.write(course, ["ada"], course / "codes.csv")
+    with pytest.raises(ValueError, match="two of these students would have the same numbers"):
+        codes.write(course, ["ada", "bob"], course / "codes.csv")
+
+
 def test_a_code_with_a_typing_error_or_of_somebody_else(course, monkeypatch):
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
     mine = codes.code(course, "ada")

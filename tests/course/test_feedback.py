@@ -1,10 +1,13 @@
 """What a failed check tells a student, and numbers that belong to one student."""
 
+import concurrent.futures
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from IPython.core.interactiveshell import InteractiveShell
 
+import locadv_tf as la
 from locadv_tf.course import broken_attacks, feedback
 
 
@@ -47,6 +50,28 @@ def test_jupyter_shows_the_message_alone(capsys):
     finally:
         InteractiveShell.clear_instance()
     assert capsys.readouterr().out == "Not yet: a\n  expected  1\n  got       2\n  look at   b\n"
+
+
+def by_itself(images):
+    return (images.max(axis=-1, keepdims=True) <= 0.5).astype(np.float32)
+
+
+def by_the_kit(images):
+    return la.masks.threshold(images, value=0.5)
+
+
+def by_a_thread_of_the_kit(images):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(by_the_kit, images).result()
+
+
+@pytest.mark.parametrize("body", [by_the_kit, by_a_thread_of_the_kit])
+def test_a_part_that_calls_the_kit_is_refused(body):
+    images = np.float32([0.2, 0.9]).reshape(1, 1, 2, 1)
+    expected = feedback.expect_own("it", lambda: by_itself(images))
+    with pytest.raises(feedback.NotYet, match=r"(?s)expected  your own code.*a call of the kit's threshold"):
+        feedback.expect_own("it", lambda: body(images))
+    np.testing.assert_array_equal(body(images), expected)  # and nobody is watched any more
 
 
 def test_personal_numbers(monkeypatch, tmp_path, capsys):

@@ -39,8 +39,8 @@ class TestForm:
         before = source.cells[source.cells.index(written) - 1].source
         rubric = [line.strip("|").split(" | ") for line in re.findall(r"^\| .+ \d+ \|$", before, re.MULTILINE)]
         assert len(rubric) >= 3 and sum(int(row[-1]) for row in rubric) == written.metadata.nbgrader.points
-        for _, full, half, none, _ in rubric:  # levels: what full marks look like, what half, what none
-            assert full.startswith('"') and half.strip() and none.strip()
+        for what, *levels, _ in rubric:  # full, half, none: each shows a sentence that gets it
+            assert len(levels) == 3 and all(re.search(r'"[^"]{6,}\."', level) for level in levels), what
 
     def test_the_points_of_the_first_cell_are_true(self, source):
         stated = dict(re.findall(r"^\| (\d) · .+ \| (\d+) \|$", source.cells[0].source, re.MULTILINE))
