@@ -1,13 +1,12 @@
 """What a lesson owes a student: the point first, an answer to every question, sources that can be found."""
 
 import re
-import shutil
 
 import nbformat
 import pytest
 
 import locadv_tf as la
-from locadv_tf.reports import notebooks, report
+from locadv_tf.reports import notebooks
 
 NUMBERED = [path.stem for path in notebooks.lessons() if path.stem[0].isdigit()]
 OPENING = "00_start_here"
@@ -67,21 +66,6 @@ def test_the_first_thing_is_the_picture_and_its_caveat():
     assert not re.search(r"^## |^\|", title.source + caveat.source, re.MULTILINE)
     assert "parameters" in parameters.metadata.tags and "la.plotting.image_grid(" in picture.source
     assert re.search(r"most pixels are background\. On equally few of them", caveat.source)
-
-
-@pytest.mark.slow
-def test_the_first_picture_comes_within_a_minute(tmp_path, monkeypatch):
-    """At the lesson's own size, from the start of its first cell."""
-    shutil.copytree(notebooks.NOTEBOOKS, tmp_path / "notebooks", ignore=shutil.ignore_patterns("assignments"))
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
-    path = notebooks.notebook_path(OPENING)
-    lesson = nbformat.read(path, as_version=4)
-    lesson.cells = lesson.cells[:4]
-    nbformat.write(lesson, path)
-    report.run_notebook(OPENING, tmp_path / "out")
-    *_, picture = cells = nbformat.read(tmp_path / "out" / f"{OPENING}.ipynb", as_version=4).cells
-    assert any("<img alt=" in str(output.get("data", {})) for output in picture.outputs)
-    assert sum(cell.metadata.papermill.duration or 0 for cell in cells if "papermill" in cell.metadata) < 60
 
 
 def test_the_price_on_cifar10_is_that_of_the_measured_table():
