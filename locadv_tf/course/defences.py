@@ -66,10 +66,12 @@ class Examiner:
             answer = ""
         finally:
             late.cancel()
-        if answer.endswith("\n"):
+        slow, whole = time.monotonic() - started >= self.seconds, answer.endswith("\n")
+        if slow or not whole:
+            self.close()
+        if whole:
             return json.loads(answer)
-        self.close()
-        if time.monotonic() - started >= self.seconds:
+        if slow:
             return {"problem": f"not done after {self.seconds:g} s; expected a faster classifier."}
         most = f"{self.memory / 2**30:g} GiB of memory"
         return {"problem": f"it needs more than {most}, or broke TensorFlow; expected a smaller classifier."}
