@@ -1,13 +1,18 @@
 """Every notebook: its form, and a run through papermill on the smoke profile with what it leaves behind."""
 
 import ast
+import base64
 import html
+import io
 import json
 import re
 import shutil
 from pathlib import Path
 
+import keras
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 import yaml
 
@@ -236,6 +241,16 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
         assert all(attacked >= proven for attacked, proven in pairs)
         assert all(attacked == proven for attacked, proven in pairs[:2]), "eps = 0 is the natural accuracy"
         assert any(proven > 0 for _, proven in pairs[2:]), "something is proven"
+        rows = [row for row in metrics["results"]["scores"] if row["pitfall"].split() == ["2", "hidden", "softmax"]]
+        theirs, ours = rows  # of the seller's AutoAttack, and of plain PGD on the logits
+        assert theirs["accuracy_low"] > ours["accuracy_high"], "AutoAttack is no oracle"
+    if name == "04_localized_adversarial_training":
+        matrix = [list(row.values()) for row in metrics["results"]["transfer"]]  # made on, then shown to each
+        _, *shown_to = metrics["results"]["transfer"][0]
+        assert [source for source, *_ in matrix] == shown_to and len(shown_to) >= 3
+        shares = np.array([[int(share.removesuffix(" %")) for share in row] for _, *row in matrix])
+        assert (shares.diagonal() == shares.max(axis=0)).all(), "an attack fits the classifier that it was made on"
+        assert shares.min() < shares.diagonal().min(), "transferred images fool less"
     _, pictures = check_html(path)
     assert pictures
     if name in WITH_TURNS:
@@ -249,9 +264,18 @@ def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_c
 @pytest.mark.parametrize("name", ["01_localized_attacks", "03_background_sensitivity"])
 def test_a_lesson_takes_stored_classifiers(name, tmp_path):
     given = {"stored": True, "epochs": 0}  # which no training takes
+    if name == "01_localized_attacks":
+        given["own_image"] = str(tmp_path / "green.png")
+        keras.utils.save_img(given["own_image"], np.full((50, 70, 3), [0, 255, 0]), scale=False)
     report.run_notebook(name, tmp_path, profile="smoke", parameters=given)
     metrics = check_run(tmp_path, name)
     assert given.items() <= metrics["parameters"].items()
+    if name == "01_localized_attacks":
+        cells = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4).cells
+        (drawn,) = [cell.outputs for cell in cells if 'title="Digits on a photograph"' in cell.source]
+        picture = re.search(r'base64,([^"]+)', drawn[0].data["text/html"]).group(1)
+        red, green, blue = np.moveaxis(plt.imread(io.BytesIO(base64.b64decode(picture)))[..., :3], -1, 0)
+        assert np.mean((green > 0.95) & (red < 0.05) & (blue < 0.05)) > 0.2, "one's own photograph is the background"
     if name == "03_background_sensitivity":
         x, y, _ = la.to_arrays(la.load_data("composite", "test", limit=100, correlation=0))
         correct = la.load_model("composite-4-natural")(x).numpy().argmax(axis=-1) == y

@@ -1,33 +1,24 @@
 """A competition without anybody's code: attacked images (`.npy`) against classifiers (`.keras`).
 
 Nothing that is handed in is executed or unpickled: an image file holds numbers, a model file Keras's own layers. A bad
-file gets a line on the page and stops nobody.
+file gets a line on the page and stops nobody: classifiers are read and attacked in another process, within limits.
 """
 
+import contextlib
 import html
-import json
-import zipfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from locadv_tf.attacks.pgd import PGD
+from locadv_tf.course import defences
 from locadv_tf.data.batches import to_arrays
 from locadv_tf.data.load import load_data
-from locadv_tf.engine.stream import run_attack
 from locadv_tf.evaluation.intervals import share_interval
-from locadv_tf.models import load_classifier
 from locadv_tf.reports import metrics, page, tables
 from locadv_tf.units import default_eps, eps_255
 
 KITS = "the kit's PGD-20"
-LARGEST = 2**28  # bytes of a file, unpacked
-_MODULES = (
-    "keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers", "keras.constraints",
-    "keras.src.models.functional",
-)  # fmt: skip
-_CODE = ("Lambda", "__lambda__", "function", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")  # or run files
-_SIZES = ("units", "filters", "input_dim", "output_dim")
 
 
 def compete(folder, *, dataset="digits", eps=None, limit=200, seed=0, out="compete.html", log=print):
@@ -53,38 +44,49 @@ def compete(folder, *, dataset="digits", eps=None, limit=200, seed=0, out="compe
     folder = Path(folder)
     image, label, mask = to_arrays(load_data(dataset, "test", limit=limit, seed=seed))
     eps = default_eps(image) if eps is None else eps
-    kits = PGD(eps=eps, steps=20)
-    files = [path for path in sorted(folder.glob("*/*")) if path.suffix in (".npy", ".keras")]
-    if not files:
+    defences.kits(eps)  # a wrong budget stops here
+    images, models = (sorted(folder.glob(f"*/*{suffix}")) for suffix in (".npy", ".keras"))
+    if not (images or models):
         raise ValueError(f"{str(folder)!r} holds no TEAM/*.npy and no TEAM/*.keras; expected what students handed in.")
-    attacked, defences, rows = {}, {}, {}
-    for path in files:
-        name, is_attack = str(path.relative_to(folder)), path.suffix == ".npy"
+    attacked, right, survives, rows = {}, {}, {}, {}
+
+    def keep(name, problem, checks=None):
+        rows[name] = {"file": name, "problem": problem, "checks": checks}
+        log(f"{name}: {problem or checks}")
+
+    for path in images:
+        name = str(path.relative_to(folder))
         try:
-            _plain_file(path)
-            if is_attack:
-                attacked[name], checks = read_images(path, image, mask, eps)
-            else:
-                defences[name], checks = read_model(path, image.shape[1:])
-            rows[name] = {"file": name, "problem": None, "checks": checks}
+            _check_file(path)
+            attacked[name], checks = read_images(path, image, mask, eps)
+            keep(name, None, checks)
         except Exception as problem:  # an unknown file: any error is possible, and no other file's business
-            rows[name] = _refused(name, problem)
-        log(f"{name}: {rows[name]['problem'] or rows[name]['checks']}")
-    right, survives = {}, {}
-    for name, model in defences.items():
-        try:
-            right[name] = _right(model, image, label)
-            against = {attack: right[name] & _right(model, x, label) for attack, x in attacked.items()}
-            found = run_attack(model, (image, label, mask), kits, region="background", seed=seed, stop="fooled")
-        except Exception as problem:  # it takes one image and no batch, say
-            rows[name] = _refused(name, problem)
-            log(f"{name}: {rows[name]['problem']}")
-            continue
-        survives[name] = against | {KITS: right[name] & ~np.asarray(found.fooled)}
+            keep(name, defences.told(problem))
+    with tempfile.TemporaryDirectory() as work:
+        task = Path(work) / "task.npz"
+        np.savez(task, image=image, label=label, mask=mask, attacked=[*attacked.values()])
+        with contextlib.closing(defences.Examiner(task, eps=eps, seed=seed)) as examine:
+            for path in models:
+                name = str(path.relative_to(folder))
+                try:
+                    _check_file(path)
+                except ValueError as problem:
+                    keep(name, defences.told(problem))
+                    continue
+                found = examine(path)
+                keep(name, found["problem"], found.get("checks"))
+                if found["problem"]:
+                    continue
+                right[name] = np.array(found["right"])
+                survives[name] = {
+                    attack: np.array(left)
+                    for attack, left in zip((*attacked, KITS), (*found["under"], found["kits"]), strict=True)
+                }
+    for name, under in survives.items():
         rows[name] |= {
             "natural": share_interval(int(right[name].sum()), len(label)),
-            "under": {attack: share_interval(int(left.sum()), len(label)) for attack, left in survives[name].items()},
-            "under_all": share_interval(int(np.all([*survives[name].values()], axis=0).sum()), len(label)),
+            "under": {attack: share_interval(int(left.sum()), len(label)) for attack, left in under.items()},
+            "under_all": share_interval(int(np.all([*under.values()], axis=0).sum()), len(label)),
         }
     for attack in attacked:
         others = [name for name in survives if Path(name).parent != Path(attack).parent]
@@ -108,7 +110,7 @@ def read_images(path, image, mask, eps):
     Raises:
         ValueError: for another type, shape or range, or a change that is not allowed.
     """
-    x = np.load(path, mmap_mode="r", allow_pickle=False)
+    x = np.lib.format.open_memmap(path, mode="r")  # reads this one format, never unpickles, and loads nothing yet
     if x.dtype != np.float32 or x.shape != image.shape:
         raise ValueError(f"{x.dtype} of shape {x.shape}; expected float32 of shape {image.shape}.")
     x = np.array(x)
@@ -124,51 +126,11 @@ def read_images(path, image, mask, eps):
     return x, f"in [0, 1], changed by up to {eps_255(change.max())}, on the background alone"
 
 
-def read_model(path, shape):
-    """A classifier of Keras's own layers, and what was checked. Its description is read before anything is built.
-
-    Raises:
-        ValueError: for code, custom objects, more than `LARGEST` bytes, or another input or output.
-    """
-    with zipfile.ZipFile(path) as parts:
-        if sum(part.file_size for part in parts.infolist()) > LARGEST:
-            raise ValueError(f"more than {LARGEST >> 20} MB unpacked; expected a small classifier.")
-        config = json.loads(parts.read("config.json"))
-    found = list(_parts({key: value for key, value in config.items() if key != "compile_config"}))  # it is not used
-    for part in found:
-        kind, module, registered = (part.get(key) for key in ("class_name", "module", "registered_name"))
-        if kind in _CODE or (module or "keras") not in _MODULES or registered not in (None, kind):
-            raise ValueError(
-                f"it holds {registered or kind!r} of {module!r}; expected Keras's own layers, and no code."
-            )
-    if any(isinstance(part.get(size), int) and part[size] > 10**5 for part in found for size in _SIZES):
-        raise ValueError("a layer of more than 100,000 units; expected a small classifier.")
-    model = load_classifier(path, input_shape=shape)
-    return model, f"{model.count_params():,} parameters, Keras's own layers, logits"
-
-
-def _refused(name, problem):
-    """The row of a file that does not compete."""
-    return {"file": name, "problem": str(problem).partition("\n")[0][:300] or type(problem).__name__, "checks": None}
-
-
-def _plain_file(path):
+def _check_file(path):
     if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
         raise ValueError("a link or no file; expected a file.")
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"more than {LARGEST >> 20} MB; expected a smaller file.")
-
-
-def _parts(config):
-    """All dictionaries in a model's description."""
-    if isinstance(config, dict):
-        yield config
-    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
-        yield from _parts(value)
-
-
-def _right(model, x, label):
-    return model.predict(x, batch_size=256, verbose=0).argmax(axis=-1) == np.asarray(label)
+    if path.stat().st_size > defences.LARGEST:
+        raise ValueError(f"more than {defences.LARGEST >> 20} MB; expected a smaller file.")
 
 
 def _ranked(rows, score):

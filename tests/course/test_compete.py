@@ -1,8 +1,13 @@
 """A competition: rules are checked, bad files get a line, nothing that is handed in is run."""
 
+import contextlib
+import io
 import json
 import pickle
+import resource
+import sys
 import zipfile
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -32,6 +37,20 @@ def model():
     return model
 
 
+def rewrite(source, target, changes):
+    """A copy of a saved model whose description says something else: what it describes is never built here."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for part in old.namelist():
+            content = old.read(part)
+            if part == "config.json":
+                text = content.decode()
+                for before, after in changes.items():
+                    assert before in text
+                    text = text.replace(before, after)
+                content = text.encode()
+            new.writestr(part, content)
+
+
 @pytest.fixture(scope="module")
 def handed_in(tmp_path_factory, task, model):
     """Two teams that keep the rules, and one that breaks them in every way."""
@@ -53,6 +72,15 @@ def handed_in(tmp_path_factory, task, model):
         np.save(folder / "eve" / f"{name}.npy", array if name in ("few", "double") else array.astype("float32"))
     (folder / "eve" / "pickle.npy").write_bytes(pickle.dumps(Bomb()))
     np.save(folder / "eve" / "objects.npy", np.array([Bomb()], object), allow_pickle=True)
+    np.savez(folder / "eve" / "several.npz", x=x)
+    (folder / "eve" / "several.npz").rename(folder / "eve" / "several.npy")
+    for name, header in (
+        ("claim", str({"descr": "<f4", "fortran_order": False, "shape": (2**40, 28, 28, 1)})),  # 3 PB in 200 bytes
+        ("code", "print('run!')"),
+        ("long", " " * 10**7),
+    ):
+        size = len(header).to_bytes(4, "little")
+        (folder / "eve" / f"{name}.npy").write_bytes(b"\x93NUMPY\x02\x00" + size + header.encode() + bytes(64))
     (folder / "eve" / "link.npy").symlink_to(folder / "bob" / "attack.npy")
     (folder / "eve" / "text.keras").write_text("no model")
     code = keras.Sequential(
@@ -69,24 +97,39 @@ def handed_in(tmp_path_factory, task, model):
         ("gadget", {"module": "keras.utils", "class_name": "get_file", "config": {}}),
         ("huge", {"module": "keras.layers", "class_name": "Dense", "config": {"units": 10**9}}),
         ("saved_model", {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/etc"}}),
+        ("deep", [{"module": "keras.layers", "class_name": "ReLU", "config": {"name": f"r{i}"}} for i in range(5000)]),
     ):
-        with (
-            zipfile.ZipFile(folder / "ada" / "plain.keras") as old,
-            zipfile.ZipFile(folder / "eve" / f"{name}.keras", "w") as new,
+        layers = json.dumps(change).strip("[]")
+        rewrite(
+            folder / "ada" / "plain.keras", folder / "eve" / f"{name}.keras", {'"layers": [': f'"layers": [{layers}, '}
+        )
+    if sys.platform == "linux":  # elsewhere nothing would stop them
+        for name, layers, larger in (
+            ("wide", [keras.layers.Flatten(), keras.layers.Dense(997), keras.layers.Dense(997)], {"997": "100000"}),
+            (
+                "tall",
+                [keras.layers.UpSampling2D(3), keras.layers.GlobalAveragePooling2D()],
+                {"[3, 3]": "[10000, 10000]"},
+            ),
         ):
-            for part in old.namelist():
-                content = old.read(part)
-                if part == "config.json":
-                    config = json.loads(content)
-                    config["config"]["layers"].append(change)
-                    content = json.dumps(config)
-                new.writestr(part, content)
+            keras.Sequential([keras.Input((28, 28, 1)), *layers, keras.layers.Dense(10)]).save(folder / "small.keras")
+            rewrite(folder / "small.keras", folder / "eve" / f"{name}.keras", larger)
     return folder
 
 
 @pytest.fixture(scope="module")
-def result(handed_in):
-    return compete.compete(handed_in, eps=EPS, limit=40, out=handed_in / "page" / "compete.html", log=lambda line: None)
+def competed(handed_in):
+    """The result, what was printed, and by how many bytes this process grew."""
+    printed, before = io.StringIO(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.redirect_stdout(printed):
+        result = compete.compete(handed_in, eps=EPS, limit=40, out=handed_in / "page" / "compete.html")
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return SimpleNamespace(result=result, printed=printed.getvalue(), grown=1024 * grown)
+
+
+@pytest.fixture(scope="module")
+def result(competed):
+    return competed.result
 
 
 REFUSED = {
@@ -94,8 +137,11 @@ REFUSED = {
     "nan.npy": "NaN", "few.npy": "expected float32 of shape (40, 28, 28, 1)", "double.npy": "float64 of shape",
     "pickle.npy": "", "objects.npy": "", "link.npy": "a link", "text.keras": "not a zip", "lambda.keras": "'Lambda'",
     "small.keras": "(8, 8, 1)", "gadget.keras": "'get_file' of 'keras.utils'", "huge.keras": "100,000 units",
-    "saved_model.keras": "'TFSMLayer'", "alone.keras": "",
+    "saved_model.keras": "'TFSMLayer'", "alone.keras": "", "several.npy": "magic string", "claim.npy": "mmap length",
+    "code.npy": "malformed node", "long.npy": "Header info length", "deep.keras": "expected at most 1,000",
 }  # fmt: skip
+if sys.platform == "linux":
+    REFUSED |= dict.fromkeys(("wide.keras", "tall.keras"), "more than 4 GiB of memory")
 
 
 @pytest.mark.parametrize(("name", "why"), REFUSED.items())
@@ -104,12 +150,11 @@ def test_a_bad_file_gets_a_line(name, why, result):
     assert row["problem"] and why in row["problem"] and "\n" not in row["problem"] and row["checks"] is None
 
 
-def test_nothing_is_run_and_the_others_compete(handed_in, capsys):
-    small = compete.compete(handed_in, eps=EPS, limit=40, out=handed_in / "again.html")
-    told = capsys.readouterr().out
-    assert "run!" not in told and told.count("\n") == 5 + len(REFUSED), "a line per file; one is refused late"
-    fine = [row for part in small.values() for row in part if not row["problem"]]
+def test_nothing_is_run_and_the_others_compete(competed):
+    assert "run!" not in competed.printed and competed.printed.count("\n") == 4 + len(REFUSED), "a line per file"
+    fine = [row for part in competed.result.values() for row in part if not row["problem"]]
     assert {row["file"] for row in fine} == {"ada/plain.keras", "bob/same.keras", "bob/attack.npy", "ada/nothing.npy"}
+    assert competed.grown < 2**27, "what students hand in took this process's memory"
 
 
 def test_scores(result, model, task):
