@@ -94,6 +94,19 @@ def test_the_price_on_cifar10_is_that_of_the_measured_table():
     assert len(rows) == 4
     for name, *numbers in rows:
         assert measured[called.get(name, name.removeprefix("LAT, "))] == numbers, name
+    older = la.LessonParts("06_older", live=False).stored("cifar10")["rows"]  # what the report shows
+    assert [tuple(row.values()) for row in older] == rows
+
+
+def test_the_older_numbers_on_photographs_are_those_of_lesson_07():
+    accuracy = {}
+    for row in la.LessonParts("07_photographs", live=False).stored("regions"):
+        numbers = (100 * row[f"accuracy{end}"] for end in ("", "_low", "_high"))
+        accuracy[row["model"], row["region"]] = "{:.1f} [{:.1f} to {:.1f}]".format(*numbers)
+    older = la.LessonParts("06_older", live=False).stored("caltech10_outlines")["rows"]
+    assert [row["training"] for row in older] == ["natural", "random mask", "LAT", "AT"]
+    for name, *numbers in (row.values() for row in older):
+        assert numbers == [accuracy[name, region] for region in ("not attacked", "background", "full")], name
 
 
 @pytest.mark.parametrize(
