@@ -12,15 +12,16 @@ STUDY = "mnist-26"  # what the lessons show
 REGIONS = {"natural": "not attacked", "random noise": "noise"}  # by attack; under PGD the region has its own name
 
 
-def write(found, claims, datasets, folder):
+def write(found, claims, datasets, missing, folder):
     """Writes both files.
 
     Args:
         found: list of `page.Found`; claims: dictionary from a claim's key to its text.
         datasets: dictionary from a study's name to its data set.
+        missing: titles of the main studies of which nothing is kept yet.
         folder: of the stored results.
     """
-    kept = {REPORT: for_the_report(found, claims, datasets)}
+    kept = {REPORT: for_the_report(found, claims, datasets, missing)}
     for study in found:
         if study.name == STUDY and (lesson := for_the_lesson(study)):
             kept[LESSON] = lesson
@@ -55,10 +56,11 @@ def for_the_lesson(study):
     }
 
 
-def for_the_report(found, claims, datasets):
-    """The content of the report's `metrics.json`: by data set, what each study says of the abstract's claims."""
+def for_the_report(found, claims, datasets, missing):
+    """The content of the report's `metrics.json`: by data set, what each study says of the abstract's claims; and the
+    titles of the main studies that have not run."""
     told = {}
     for study in found:
         rows = [{"study": study.title, "claim": text, "found": study.claim(key)} for key, text in claims.items()]
         told.setdefault(datasets[study.name], []).extend(rows)
-    return {"parameters": {}, "results": {"studies": told}}
+    return {"parameters": {}, "results": {"studies": told, "not run yet": missing}}

@@ -43,6 +43,12 @@ def parts(name):
     return data, eps, {"centre": "centre as mask"}.get(more, more)
 
 
+def title(name):
+    """A study's name as people read it: `"MNIST, 26/255, share 75 %"`."""
+    data, eps, more = parts(name)
+    return f"{TITLES[data]}, {eps}/255" + (f", {more}" if more else "")
+
+
 class Found:
     """What is kept of one study."""
 
@@ -70,8 +76,7 @@ class Found:
 
     @property
     def title(self):
-        data, eps, more = parts(self.name)
-        return f"{TITLES[data]}, {eps}/255" + (f", {more}" if more else "")
+        return title(self.name)
 
     def claim(self, key):
         """A claim's verdict, with its effect and interval: `undecided, −0.004 [−0.010, +0.002]`."""
@@ -135,6 +140,11 @@ def datasets():
     """The data set of each study, by its name."""
     plan = yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))
     return {study["name"]: plan["recipes"][study["recipe"]]["dataset"] for study in plan["studies"]}
+
+
+def waiting(missing):
+    """The titles of the main studies among those of which nothing is kept."""
+    return [title(name) for name in missing if name in MAIN]
 
 
 def claims_table(found):
@@ -295,9 +305,9 @@ def on_gpus(folder):
     if not found:
         sys.exit("nothing is kept in results/on-gpus/runs yet; run: python results/run.py --on-gpus")
     figures.write(figures.pictures([study for study in found if study.name in MAIN]), folder / "figures")
-    title, text = page(found, missing, folder).split("\n\n", maxsplit=1)
+    heading, text = page(found, missing, folder).split("\n\n", maxsplit=1)
     text = text.replace("](PROTOCOL.md)", "](../PROTOCOL.md)")
-    (folder / "README.md").write_text(f"{title}\n\n{ON_GPUS}\n\n{text}", encoding="utf-8")
+    (folder / "README.md").write_text(f"{heading}\n\n{ON_GPUS}\n\n{text}", encoding="utf-8")
     print(folder / "README.md")
 
 
@@ -314,7 +324,7 @@ def main(arguments=None):
     for path, block in (("README.md", readme_block(found)), ("docs/results.md", docs_block(found))):
         text = (HERE.parent / path).read_text(encoding="utf-8")
         (HERE.parent / path).write_text(between_marks(text, block), encoding="utf-8")
-    lessons.write(found, CLAIMS, datasets(), HERE.parent / "notebooks" / "stored")
+    lessons.write(found, CLAIMS, datasets(), waiting(missing), HERE.parent / "notebooks" / "stored")
     print(HERE / "README.md")
 
 

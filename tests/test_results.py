@@ -341,8 +341,8 @@ def test_the_readme_gets_figure_and_table_from_three_seeds_on():
 
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
 def test_lessons_and_report_show_the_kept_runs(tmp_path):
-    found, _ = page.read()
-    lessons.write(found, page.CLAIMS, page.datasets(), tmp_path)
+    found, missing = page.read()
+    lessons.write(found, page.CLAIMS, page.datasets(), page.waiting(missing), tmp_path)
     assert (tmp_path / lessons.REPORT / "metrics.json").exists()
     for path in tmp_path.rglob("*.json"):
         kept = notebooks.NOTEBOOKS / "stored" / path.relative_to(tmp_path)
@@ -360,7 +360,10 @@ def test_the_lesson_gets_its_numbers_from_three_seeds_on():
     assert content["title"] == "MNIST, 26/255, 3 seeds"
     assert [row["against"] for row in content["differences"]["background loss"]] == ["natural", "random mask", "AT"]
     assert [row["region"] for row in content["mnist"]] == 3 * ["not attacked", "full"]  # without the ensemble
-    told = lessons.for_the_report([found], page.CLAIMS, page.datasets())["results"]["studies"]["mnist"][3]
+    waiting = page.waiting(["cifar10-plain-4", "mnist-8"])  # the second is none of the main studies
+    stored = lessons.for_the_report([found], page.CLAIMS, page.datasets(), waiting)["results"]
+    assert stored["not run yet"] == ["CIFAR-10, plain, 4/255"]
+    told = stored["studies"]["mnist"][3]
     assert (told["study"], told["claim"]) == ("MNIST, 26/255", page.CLAIMS["natural_loss"])
     assert told["found"] == "undecided, −0.500 [−1.500, +0.500] (3)"
     found.claims["seeds"] = 2

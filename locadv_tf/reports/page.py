@@ -9,9 +9,13 @@ from nbconvert import HTMLExporter
 
 from locadv_tf.reports.metrics import write_text
 
+LEFT_OUT = {"colab", "lesson-only"}  # tags
+
 
 def export_html(notebook, path):
     """Writes an executed notebook as one HTML file: no code cells, no Colab badge, no network request, pictures inside.
+
+    Cells with the tag `lesson-only` are left out, too: what a report asks of students who have it as a notebook.
 
     Args:
         notebook: path of the executed `.ipynb`.
@@ -21,7 +25,7 @@ def export_html(notebook, path):
         `path`.
     """
     executed = nbformat.read(notebook, as_version=4)
-    executed.cells = [cell for cell in executed.cells if "colab" not in cell.metadata.get("tags", [])]
+    executed.cells = [cell for cell in executed.cells if not LEFT_OUT & set(cell.metadata.get("tags", []))]
     # nbconvert's own page loads scripts from the network; its "basic" template is the body alone.
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(executed)

@@ -70,10 +70,13 @@ def test_metrics_hold_only_plain_json(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["metrics.json"]
 
 
-def notebook(tmp_path, *outputs):
+def notebook(tmp_path, *outputs, tags=()):
+    asked = nbformat.v4.new_output("stream", text="not yet: write a number")
     cells = [
         nbformat.v4.new_markdown_cell("# A *small* run & more"),
         nbformat.v4.new_code_cell("secret = 1", outputs=list(outputs)),
+        nbformat.v4.new_markdown_cell("### Your turn", metadata={"tags": list(tags)}),
+        nbformat.v4.new_code_cell("mine = None", outputs=[asked], metadata={"tags": ["your-turn", *tags]}),
     ]
     path = tmp_path / "n.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
@@ -86,6 +89,12 @@ def test_the_html_holds_outputs_but_no_code_and_fetches_nothing(tmp_path):
     text = page.export_html(notebook(tmp_path, shown), tmp_path / "n.html").read_text()
     assert "<title>A small run &amp; more</title>" in text and 'alt="A line &amp; a dot."' in text
     assert "secret" not in text and "<script" not in text and "http" not in text
+
+
+@pytest.mark.parametrize("tags", [(), ("lesson-only",)])
+def test_the_html_leaves_out_what_is_for_the_notebook_only(tags, tmp_path):
+    text = page.export_html(notebook(tmp_path, tags=tags), tmp_path / "n.html").read_text()
+    assert ("Your turn" in text) == ("not yet: " in text) == (not tags)
 
 
 def test_writing_leaves_no_half_file(tmp_path, monkeypatch):
