@@ -15,12 +15,14 @@ ASKS = r"\*\*(?:Before you |Guess)[^*]*\*\*|^### Your turn|^\*\*Check yourself\*
 ANSWERS = "<details><summary>"
 
 
+def cells(name):
+    """A lesson's own cells: without those for Colab, which come first once `locadv colab` knows an address."""
+    found = nbformat.read(notebooks.notebook_path(name), as_version=4).cells
+    return [cell for cell in found if "colab" not in cell.metadata.get("tags", [])]
+
+
 def texts(name):
-    """A lesson's text cells, without the note about Colab."""
-    cells = nbformat.read(notebooks.notebook_path(name), as_version=4).cells
-    return [
-        cell.source for cell in cells if cell.cell_type == "markdown" and "colab" not in cell.metadata.get("tags", [])
-    ]
+    return [cell.source for cell in cells(name) if cell.cell_type == "markdown"]
 
 
 def unanswered(text):
@@ -62,7 +64,7 @@ def test_every_paper_has_an_id():
 
 def test_the_first_thing_is_the_picture_and_its_caveat():
     """No glossary, no notice, no section before it; then the one sentence that keeps it honest."""
-    title, parameters, _, picture, caveat, *_ = nbformat.read(notebooks.notebook_path(OPENING), as_version=4).cells
+    title, parameters, _, picture, caveat, *_ = cells(OPENING)
     assert title.cell_type == caveat.cell_type == "markdown" and len(title.source.split()) < 80
     assert not re.search(r"^## |^\|", title.source + caveat.source, re.MULTILINE)
     assert "parameters" in parameters.metadata.tags and "la.plotting.image_grid(" in picture.source
@@ -76,12 +78,12 @@ def test_the_first_picture_comes_within_a_minute(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
     path = notebooks.notebook_path(OPENING)
     lesson = nbformat.read(path, as_version=4)
-    lesson.cells = lesson.cells[:4]
+    lesson.cells = cells(OPENING)[:4]
     nbformat.write(lesson, path)
     report.run_notebook(OPENING, tmp_path / "out")
-    *_, picture = cells = nbformat.read(tmp_path / "out" / f"{OPENING}.ipynb", as_version=4).cells
+    *_, picture = ran = nbformat.read(tmp_path / "out" / f"{OPENING}.ipynb", as_version=4).cells
     assert any("<img alt=" in str(output.get("data", {})) for output in picture.outputs)
-    assert sum(cell.metadata.papermill.duration or 0 for cell in cells if "papermill" in cell.metadata) < 60
+    assert sum(cell.metadata.papermill.duration or 0 for cell in ran if "papermill" in cell.metadata) < 60
 
 
 def test_the_price_on_cifar10_is_that_of_the_measured_table():
