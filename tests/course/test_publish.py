@@ -54,7 +54,9 @@ def test_only_a_clone_can_be_published(tmp_path, monkeypatch):
 
 
 # The tests that read files of the clone, and so could miss what a copy lacks. All others run the kit, the same there.
-FILES = "layout style packaging container quizzes readme cli site results notebooks lessons".split()
+FILES = [
+    "layout", "style", "packaging", "container", "quizzes", "readme", "cli", "site", "results", "notebooks", "lessons",
+]  # fmt: skip
 READERS = ["tests/course", "tests/reports/test_colab.py", *(f"tests/test_{name}.py" for name in FILES)]
 TRAINING = "TestCheck or compete or smoke_profile or photographs_run"  # these take minutes
 
