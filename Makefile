@@ -40,7 +40,8 @@ test-slow: $(READY)
 
 # Every assignment, handed in rightly and wrongly, through nbgrader: minutes. Three workers, as each waits for kernels.
 test-course: $(READY)
-	$(BIN)/python -m pytest tests/grading --numprocesses 3 --durations=25
+	@if [ -d tests/grading ]; then $(BIN)/python -m pytest tests/grading --numprocesses 3 --durations=25; \
+	  else echo "A public copy has no assignments to test." >&2; fi
 
 # What `pip install` takes: the kit with its lessons. The path is the last line.
 wheel: $(READY)

@@ -14,12 +14,14 @@ ASKS = r"\*\*(?:Before you |Guess)[^*]*\*\*|^### Your turn|^\*\*Check yourself\*
 ANSWERS = "<details><summary>"
 
 
+def cells(name):
+    """A lesson's own cells: without those for Colab, which come first once `locadv colab` knows an address."""
+    found = nbformat.read(notebooks.notebook_path(name), as_version=4).cells
+    return [cell for cell in found if "colab" not in cell.metadata.get("tags", [])]
+
+
 def texts(name):
-    """A lesson's text cells, without the note about Colab."""
-    cells = nbformat.read(notebooks.notebook_path(name), as_version=4).cells
-    return [
-        cell.source for cell in cells if cell.cell_type == "markdown" and "colab" not in cell.metadata.get("tags", [])
-    ]
+    return [cell.source for cell in cells(name) if cell.cell_type == "markdown"]
 
 
 def unanswered(text):
@@ -57,7 +59,7 @@ def test_further_reading_can_be_found(name):
 
 def test_the_first_thing_is_the_picture_and_its_caveat():
     """No glossary, no notice, no section before it; then the one sentence that keeps it honest."""
-    title, parameters, _, picture, caveat, *_ = nbformat.read(notebooks.notebook_path(OPENING), as_version=4).cells
+    title, parameters, _, picture, caveat, *_ = cells(OPENING)
     assert title.cell_type == caveat.cell_type == "markdown" and len(title.source.split()) < 80
     assert not re.search(r"^## |^\|", title.source + caveat.source, re.MULTILINE)
     assert "parameters" in parameters.metadata.tags and "la.plotting.image_grid(" in picture.source

@@ -5,6 +5,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,6 +19,8 @@ def name_of(requirement):
 
 
 def committed(folder):
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a clone: here git knows of no file")
     return subprocess.run(
         ["git", "ls-files"], cwd=ROOT / folder, capture_output=True, text=True, check=True
     ).stdout.splitlines()

@@ -12,6 +12,7 @@ from distributed.cli import dask_scheduler, dask_worker
 
 import locadv
 from locadv_tf import cli
+from locadv_tf.course import publish, release
 from locadv_tf.reports import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -221,7 +222,8 @@ def test_links_and_named_files_exist(path):
         assert not anchor or anchor in anchors(page.read_text()), target
     folders = "benchmarks|docs|examples|locadv_tf|notebooks|tests"
     for name in re.findall(rf"`((?:{folders})/[\w/.-]*)`", PAGES[path]):
-        assert (ROOT / name).exists(), name
+        kept_back = not release.assignments() and f"{name}/".startswith(publish.SECRET)  # in a public copy
+        assert (ROOT / name).exists() or kept_back, name
     for name in re.findall(r"^\| `(\d\d_\w+)`", PAGES[path], re.MULTILINE):
         assert (notebooks.NOTEBOOKS / f"{name}.ipynb").exists()
 

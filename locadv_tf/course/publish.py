@@ -11,6 +11,7 @@ from locadv_tf.course import release
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = ("notebooks/assignments/", "tests/grading/")  # the solutions, and mistakes that quote them
+TEACHERS = ("tests/course/test_publish.py", "tests/course/test_release.py")  # tests that need the assignments
 LONG = 40  # characters from which on a line is worth a search
 COMMON = {  # long lines of solutions that say nothing: every training step and every attack of the kit has them
     "weights = self.classifier.trainable_weights",
@@ -22,7 +23,8 @@ COMMON = {  # long lines of solutions that say nothing: every training step and 
 def publish(to):
     """Copies the files that git knows of, without what must not be public, to a new folder.
 
-    The copy has no history: that holds the solutions, too. Make a new repository from it.
+    The copy has no history: that holds the solutions, too. Make a new repository from it. The students' tests are
+    `make test` there: all tests that the copy holds, but the slow ones.
 
     Args:
         to: the folder; it must be empty or not there.
@@ -38,7 +40,7 @@ def publish(to):
     if to.exists() and any(to.iterdir()):
         raise ValueError(f"{str(to)!r} is not empty; expected a new folder: old files could hold solutions.")
     for name in _tracked():
-        if (ROOT / name).is_file() and not name.startswith(SECRET):
+        if (ROOT / name).is_file() and not name.startswith(SECRET + TEACHERS):
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, to / name)
     if found := solutions(to):

@@ -221,7 +221,10 @@ def secret_lines(source):
 
 def _known(names):
     if not assignments():
-        raise ValueError(f"the assignments are not in {str(KIT)!r}; install the kit anew.")
+        raise ValueError(
+            f"the assignments are not in {str(KIT)!r}. A public copy has none: use the clone that it was made from. "
+            "Anywhere else: install the kit anew."
+        )
     for name in names:
         validation.choice(name, assignments(), name="assignment")
     return list(names) or assignments()
