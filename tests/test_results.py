@@ -250,9 +250,9 @@ def test_every_number_of_the_pages_comes_from_the_kept_runs():
 
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
 def test_the_short_answer_is_what_the_runs_say():
-    """Prose above the numbers and in the README: what it says of MNIST is so; of the others nothing is known."""
+    """Prose in results/answer.md, README.md and lesson 04: of MNIST it is so, and nothing is known of the others."""
     (mnist,) = found = [study for study in page.read()[0] if study.name in page.MAIN and study.paired >= 3]
-    assert mnist.name == "mnist-26", f"say in results/answer.md and README.md what {found[-1].name} says"
+    assert mnist.name == "mnist-26", f"say there what {found[-1].name} says"
     claims = mnist.claims
     assert list(claims.loc[["natural_loss", "background_loss"], "verdict"]) == 2 * ["supported"]
     assert claims.loc["imperceptible", "verdict"] == "not supported"
