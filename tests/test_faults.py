@@ -398,6 +398,8 @@ def test_a_sweep_that_is_stopped_leaves_no_process(tmp_path, number):
     """A real one, two workers with a kernel each; Ctrl-C goes to the whole group, as in a terminal."""
     command = [sys.executable, "-m", "locadv", "sweep", "--datasets", "digits", "--seeds", "0", "1", "--workers", "2"]
     command += ["--profile", "smoke", "--out", tmp_path / "sweep"]
+    # A shell lets its jobs in the background ignore Ctrl-C, and what these tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with (
         open(tmp_path / "stderr", "w") as stderr,
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True) as sweep,
