@@ -57,10 +57,13 @@ def for_the_lesson(study):
 
 
 def for_the_report(found, claims, datasets, missing):
-    """The content of the report's `metrics.json`: by data set, what each study says of the abstract's claims; and the
-    titles of the main studies that have not run."""
-    told = {}
+    """The content of the report's `metrics.json`: by data set, what each study with enough seeds says of the abstract's
+    claims; and the titles of those that have too few, or have not run."""
+    told, begun = {}, []
     for study in found:
+        if study.paired < ENOUGH:
+            begun.append(f"{study.title} ({study.cells} of {study.planned} cells)")
+            continue
         rows = [{"study": study.title, "claim": text, "found": study.claim(key)} for key, text in claims.items()]
         told.setdefault(datasets[study.name], []).extend(rows)
-    return {"parameters": {}, "results": {"studies": told, "not run yet": missing}}
+    return {"parameters": {}, "results": {"studies": told, "not run yet": begun + missing}}

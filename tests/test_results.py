@@ -368,6 +368,8 @@ def test_the_lesson_gets_its_numbers_from_three_seeds_on():
     assert told["found"] == "undecided, −0.500 [−1.500, +0.500] (3)"
     found.claims["seeds"] = 2
     assert lessons.for_the_lesson(found) is None
+    stored = lessons.for_the_report([found], page.CLAIMS, page.datasets(), [])["results"]
+    assert stored["studies"] == {} and stored["not run yet"][0].startswith("MNIST, 26/255 (")
 
 
 def test_the_models_have_cards_that_say_what_their_runs_found():
