@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 
 from tqdm import tqdm
 
@@ -26,13 +25,8 @@ def pool(count):
         try:
             yield executor
         except KeyboardInterrupt:
-            ending = multiprocessing.active_children()
-            for process in ending:  # which would begin cells that wait in its queue
+            for process in multiprocessing.active_children():  # which would begin cells that wait in its queue
                 process.terminate()
-            end = time.monotonic() + PATIENCE + 5
-            for process in ending:  # a signal may meet a worker where it cannot be answered
-                process.join(max(0, end - time.monotonic()))
-                process.kill()
             raise
 
 
