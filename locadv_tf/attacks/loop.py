@@ -149,13 +149,12 @@ def take_step(method, task, s, seen, *, keep="best", stop="worst"):
 def look(method, model, task, s):
     """What the model says at the present point, a `losses.Response`: the mean of `method.samples` looks."""
     ask = losses.respond_with_gradient if method.uses_gradient else losses.respond
-    options = {"climb": method.loss, "aim": method.aim(s)}
-    return losses.mean([ask(model, s.x, task.label, task.target, **options) for _ in range(method.samples)])
+    return ask(model, s.x, task.label, task.target, climb=method.loss, aim=method.aim(s), samples=method.samples)
 
 
 def judge(model, task, x, best, *, samples=1):
     """The best `Point`, the last one included, which has had no look yet."""
-    return better(best, x, losses.mean([losses.respond(model, x, task.label, task.target) for _ in range(samples)]))
+    return better(best, x, losses.respond(model, x, task.label, task.target, samples=samples))
 
 
 def better(best, x, seen, eligible=True):

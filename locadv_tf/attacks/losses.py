@@ -37,8 +37,8 @@ class Response(NamedTuple):
     gradient: tf.Tensor | None = None
 
 
-def respond(model, x, label, target=None, *, climb="cross-entropy", aim=None):
-    """One forward pass at `x`.
+def respond(model, x, label, target=None, *, climb="cross-entropy", aim=None, samples=1):
+    """One forward pass at `x`, or the mean of several (`mean`).
 
     Args:
         model: a Keras model that returns logits.
@@ -46,6 +46,7 @@ def respond(model, x, label, target=None, *, climb="cross-entropy", aim=None):
         target: int64 `(N,)`, the class that each image should be taken for; None: any wrong one will do.
         climb: one of `LOSSES`.
         aim: int64 `(N,)`, the class to climb towards where any wrong one will do; None: no class in particular.
+        samples: how many passes: more than one for a model that is random on purpose.
 
     Returns:
         A `Response` without a gradient.
@@ -53,7 +54,7 @@ def respond(model, x, label, target=None, *, climb="cross-entropy", aim=None):
     Raises:
         ValueError: for a model that returns no logits, or too few classes for the loss.
     """
-    return judged(_logits(model, x), label, target, climb=climb, aim=aim)
+    return mean([judged(_logits(model, x), label, target, climb=climb, aim=aim) for _ in range(samples)])
 
 
 def _logits(model, x):
@@ -80,22 +81,23 @@ def judged(logits, label, target=None, *, climb="cross-entropy", aim=None):
     return Response(loss, fooled, value)
 
 
-def respond_with_gradient(model, x, label, target=None, *, climb="cross-entropy", aim=None):
-    """One forward and one backward pass at `x`; arguments as for `respond`.
+def respond_with_gradient(model, x, label, target=None, *, climb="cross-entropy", aim=None, samples=1):
+    """One forward and one backward pass at `x`, or the mean of several; arguments as for `respond`.
 
     Raises:
         ValueError: also for a model that cuts the gradient off: zeros in its place would look like robustness.
     """
-    if tf.executing_eagerly():
+
+    def look(x):
         return _respond_with_gradient(model, x, label, target, climb, aim)
-    # In a graph it is a function of its own that is never inlined. TensorFlow's oneDNN pass goes by the order of a
-    # graph's nodes, and in a loop it left MaxPoolGrad to a slow kernel in two traces of three: half as long again.
-    alone = tf.function(
-        lambda x: _respond_with_gradient(model, x, label, target, climb, aim),
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )
-    return alone.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))(x)
+
+    if not tf.executing_eagerly():
+        # In a graph it is a function of its own that is never inlined. TensorFlow's oneDNN pass goes by the order of a
+        # graph's nodes, and in a loop it left MaxPoolGrad to a slow kernel in two traces of three: half as long again.
+        # All samples call this one: after `tf.random.set_seed`, functions that are built alike draw alike.
+        alone = tf.function(look, autograph=False, experimental_attributes={"_noinline": True})
+        look = alone.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
+    return mean([look(x) for _ in range(samples)])
 
 
 def _respond_with_gradient(model, x, label, target, climb, aim):
