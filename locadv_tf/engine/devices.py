@@ -120,13 +120,13 @@ def together(streams):
     """Runs generators at the same time, each on its device: yields what they yield, in the order in which it comes.
 
     Args:
-        streams: dictionary from a device's name to a generator; a single one runs here, without a thread.
+        streams: pairs of a device's name and a generator; a single one runs here, without a thread.
 
     Raises:
         Whatever a generator raises, after the others have been stopped.
     """
     if len(streams) == 1:
-        yield from next(iter(streams.values()))
+        yield from streams[0][1]
         return
     results, stopped = queue.Queue(maxsize=2 * len(streams)), threading.Event()
 
@@ -142,7 +142,7 @@ def together(streams):
             error = raised
         results.put((None, error or StopIteration()))
 
-    threads = [threading.Thread(target=run, args=stream, daemon=True) for stream in streams.items()]
+    threads = [threading.Thread(target=run, args=stream, daemon=True) for stream in streams]
     for thread in threads:
         thread.start()
     running, error = len(threads), None

@@ -1,6 +1,9 @@
 """What is compiled for a model lives on the model and goes with it: no cache keeps a model alive."""
 
+import threading
+
 _NAME = "__locadv_kept__"  # Keras saves what other attributes hold
+_ONE = threading.RLock()  # threads that ask for the same thing get one
 
 
 def kept_on(model, key, make):
@@ -15,9 +18,10 @@ def kept_on(model, key, make):
         kept = vars(model).setdefault(_NAME, {})  # not setattr: Keras would track it
     except TypeError:
         return make()
-    if key not in kept:
-        kept[key] = make()
-    return kept[key]
+    with _ONE:
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
 
 
 def forget(model):

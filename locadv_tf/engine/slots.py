@@ -5,6 +5,7 @@ every step: GPUs choose their convolutions anew for each batch size, and XLA com
 come do the slots of a CPU become fewer. Between two looks of the host the steps are one loop on the device.
 """
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -120,7 +121,7 @@ def compiled_model(model, shape, samples=1):
 
     def make():
         def judge(x, label):
-            return losses.mean([losses.respond(model, x, label) for _ in range(samples)])._replace(gradient=())
+            return losses.respond(model, x, label, samples=samples)._replace(gradient=())
 
         def logits(x):
             return model(x, training=False)
@@ -184,12 +185,14 @@ def _gather(parts, rows):
 
 def traced_once(function):
     """Compiles for whatever the first call brings, with any number of images."""
-    compiled, traced = tf.function(function, autograph=False), []
+    compiled, traced, lock = tf.function(function, autograph=False), [], threading.Lock()
 
     def call(*arguments):
-        if not traced:
-            specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), arguments)
-            traced.append(compiled.get_concrete_function(*specs))
+        arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)  # compiled functions take longer for that
+        with lock:
+            if not traced:
+                spec = lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype)  # noqa: E731
+                traced.append(compiled.get_concrete_function(*tf.nest.map_structure(spec, arguments)))
         return traced[0](*arguments)
 
     return call

@@ -35,7 +35,7 @@ def test_streams_run_at_the_same_time():
         barrier.wait()  # passes only if the other is on its way, too
         yield from (f"{i}{j}" for j in range(3))
 
-    got = list(devices.together({"CPU:0": stream(0), "/device:CPU:0": stream(1)}))
+    got = list(devices.together([("CPU:0", stream(0)), ("/device:CPU:0", stream(1))]))
     assert sorted(got) == ["00", "01", "02", "10", "11", "12"]
 
 
@@ -51,7 +51,7 @@ def test_an_error_in_one_ends_all_and_arrives():
 
     before = threading.active_count()
     with pytest.raises(ValueError, match="late trouble"):
-        list(devices.together({"CPU:0": endless(), "/device:CPU:0": broken()}))
+        list(devices.together([("CPU:0", endless()), ("/device:CPU:0", broken())]))
     assert threading.active_count() == before
 
 
@@ -66,7 +66,7 @@ def test_whoever_stops_listening_stops_all():
             closed.append(i)
 
     before = threading.active_count()
-    stream = devices.together({"CPU:0": endless(0), "/device:CPU:0": endless(1)})
+    stream = devices.together([("CPU:0", endless(0)), ("/device:CPU:0", endless(1))])
     next(stream)
     stream.close()
     assert sorted(closed) == [0, 1] and threading.active_count() == before

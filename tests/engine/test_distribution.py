@@ -28,7 +28,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 TRAIN = """
 data = la.load_data("digits", f"train[:{64 * BATCHES}]").batch(64)
-# Two devices add up in another order than one. A sign would turn the last bit of a gradient near zero into a whole step.
+# Two devices add up in another order than one. A sign would make a step of the last bit of a gradient near zero.
 attack = la.PGD(eps=1.0, steps=3, random_start=False, keep="last", norm="l2")
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gc
 import itertools
+import threading
 import weakref
 
 import keras
@@ -437,19 +438,44 @@ def test_a_model_goes_with_the_last_name_for_it(data):
 @pytest.mark.parametrize("stop", ["fooled", "worst"])
 def test_every_step_is_taken_by_the_same_number_of_slots(stop, model, data, monkeypatch):
     """Until the last images, whose slots become fewer by sixteenths."""
-    sizes, advance = [], slots.Slots.advance
+    workers, advance = {}, slots.Slots.advance
 
     def watched(self, few):
         advance(self, few)
-        sizes.append(len(self.state[1].x))
+        workers.setdefault(threading.get_ident(), []).append(len(self.state[1].x))
 
     monkeypatch.setattr(slots.Slots, "advance", watched)
     la.run_attack(model, data, la.PGD(eps=0.03, steps=4), stop=stop, batch_size=32)
-    assert sizes[0] == 32 > sizes[-1] and sizes == sorted(sizes, reverse=True) and not any(size % 2 for size in sizes)
+    assert len(workers) == 2 and min(sizes[-1] for sizes in workers.values()) < 32
+    for sizes in workers.values():
+        assert sizes[0] == 32 and sizes == sorted(sizes, reverse=True) and not any(size % 2 for size in sizes)
     monkeypatch.setattr(stream, "on_gpu", lambda: True)
-    sizes.clear()
+    workers.clear()
     la.run_attack(model, data, la.PGD(eps=0.03, steps=4), stop=stop, batch_size=32)
-    assert set(sizes) == {32}
+    assert [set(sizes) for sizes in workers.values()] == [{32}]
+
+
+def test_a_random_model_has_one_worker_so_that_the_same_draws_come_again(model, data, monkeypatch):
+    threads, advance = set(), slots.Slots.advance
+    monkeypatch.setattr(slots.Slots, "advance", lambda *a: (threads.add(threading.get_ident()), advance(*a)))
+    noise = keras.Sequential([keras.Input((6, 5, 1)), keras.layers.GaussianNoise(0.1, seed=1)])
+    model(data[0])
+
+    def noisy(x, training=False):
+        return model(noise(x, training=True), training=training)
+
+    results = []
+    for _ in range(2):
+        noise.layers[0].seed_generator.state.assign([0, 1])
+        results.append(la.run_attack(noisy, data, la.PGD(eps=0.03, steps=4), batch_size=16))
+    one, again = results
+    assert threads == {threading.get_ident()}
+    np.testing.assert_array_equal(one.images, again.images)
+    one_batch = tuple(part[:16] for part in data)
+    la.run_attack(model, one_batch, la.PGD(eps=0.03, steps=4), batch_size=16)
+    assert threads == {threading.get_ident()}  # nor is there work for two
+    la.run_attack(model, data, la.PGD(eps=0.03, steps=4), batch_size=16)
+    assert len(threads) == 3
 
 
 @pytest.mark.parametrize("attack", [la.PGD(eps=0.03, steps=4, restarts=2), la.APGD(eps=0.03, steps=4)], ids=str)
@@ -466,7 +492,7 @@ def test_the_steps_compile_with_xla(attack, model, data, monkeypatch):
     monkeypatch.setattr(stream, "compiled_attack", by_xla)
     monkeypatch.setattr(stream.Slots, "shrink", lambda *_: None)  # as on a GPU: XLA would compile for each size
     result = la.run_attack(model, data, attack, batch_size=16)
-    assert len(made) == 1 and made[0].experimental_get_tracing_count() == 1
+    assert [advance.experimental_get_tracing_count() for advance in made] == [1, 1]  # one of each worker
     np.testing.assert_array_equal(result.fooled, expected.fooled)
     np.testing.assert_allclose(result.loss, expected.loss, atol=1e-4)
     assert result.gradient_evaluations == expected.gradient_evaluations
