@@ -13,7 +13,7 @@ import sys
 
 # Read when TensorFlow is imported: before the imports below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many workers as cores: more threads would only wait
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers fill the cores: more threads would only wait
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import hypothesis_profiles  # noqa: F401 (loads one)
