@@ -1,7 +1,8 @@
 """Who is timed: the kit and its peers, each as a function that is made ready once and then run round after round.
 
 An attack contestant returns adversarial images, or verdicts where it has them; everything outside `run` is not timed.
-Peers are called as their documentation shows, with the same budget, step size and batch size, and a random start.
+Peers are called as their documentation shows, with the same budget and step size, a random start, and one batch size;
+the kit chooses its own.
 """
 
 import keras

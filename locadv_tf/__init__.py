@@ -31,7 +31,8 @@ from locadv_tf.data.load import class_names, load_data
 # Whole data sets
 from locadv_tf.engine.progress import progress_bar
 from locadv_tf.engine.smallest_eps import smallest_eps
-from locadv_tf.engine.stream import AttackResult, run_attack
+from locadv_tf.engine.result import AttackResult
+from locadv_tf.engine.stream import run_attack
 
 # Evaluation
 from locadv_tf.evaluation import challenge, photo_challenge, photographs, reliance

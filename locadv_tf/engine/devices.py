@@ -15,7 +15,7 @@ from locadv_tf.data.batches import image_values
 from locadv_tf.engine.kept import kept_on
 
 VALUES = 2**23  # of a GPU's batch: 2,730 images of CIFAR-10, 55 of 224x224x3
-FEW_VALUES = 2**21  # of a CPU's batch, for the memory that its passes take: 42 images of 128x128x3
+FEW_VALUES = 2**20  # of a CPU's batch, for the memory that the passes of two workers take: 85 images of 64x64x3
 
 
 def on_gpu():
@@ -24,11 +24,12 @@ def on_gpu():
 
 
 def batch_size_for(data):
-    """How many images to attack at a time: 128 on a CPU, on a GPU up to 2,048; fewer where images are large.
+    """How many images a worker attacks at a time: 96 on a CPU, on a GPU up to 2,048; fewer where images are large.
 
-    On an H100 2,048 MNIST images at a time took a ninth of the time of 128 (benchmarks/RESULTS_GPU.md).
+    On two cores two workers took as long with 96 images each as with 128, in less memory. On an H100
+    2,048 MNIST images at a time took a ninth of the time of 128 (benchmarks/RESULTS_GPU.md).
     """
-    most, values = (2048, VALUES) if on_gpu() else (128, FEW_VALUES)
+    most, values = (2048, VALUES) if on_gpu() else (96, FEW_VALUES)
     return max(32, min(most, values // image_values(data)))
 
 
@@ -116,11 +117,12 @@ def deal(items, n):
     return [hand(i) for i in range(n)]
 
 
-def together(streams):
+def together(streams, stopped=None):
     """Runs generators at the same time, each on its device: yields what they yield, in the order in which it comes.
 
     Args:
         streams: pairs of a device's name and a generator; a single one runs here, without a thread.
+        stopped: a `threading.Event`, set when the streams should end: a generator may look at it before it yields.
 
     Raises:
         Whatever a generator raises, after the others have been stopped.
@@ -128,7 +130,7 @@ def together(streams):
     if len(streams) == 1:
         yield from streams[0][1]
         return
-    results, stopped = queue.Queue(maxsize=2 * len(streams)), threading.Event()
+    results, stopped = queue.Queue(maxsize=2 * len(streams)), stopped or threading.Event()
 
     def run(name, stream):
         error = None

@@ -12,8 +12,8 @@ alone. So the verdicts are those of the plain loop, whatever the batch. The slot
 only who is done with comes back.
 """
 
-import dataclasses
 import itertools
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -27,39 +27,8 @@ from locadv_tf.data.memory import check_fits, fits
 from locadv_tf.engine.devices import agree, batch_size_for, copies, deal, devices, on_gpu, together
 from locadv_tf.engine.kept import forget
 from locadv_tf.engine.progress import progress_bar
+from locadv_tf.engine.result import NUMBERS, assembled
 from locadv_tf.engine.slots import Slots, compiled_attack, compiled_model
-
-
-@dataclasses.dataclass(frozen=True)
-class AttackResult:
-    """What `run_attack` found, one entry per image, in the order of the input.
-
-    Attributes:
-        index: int64 `(N,)`: the images' positions in the input: 0 … N − 1, or some of them after an interrupt.
-        images: float32 `(N, H, W, C)`: the first point that fooled (`stop="fooled"`) or the best one; None unless kept.
-        fooled: bool `(N,)`: wrong under the attack, or already without it.
-        loss: float32 `(N,)`: cross-entropy at that point. A mean over it is an adversarial loss only with
-            `stop="worst"`.
-        natural_loss, natural_correct: float32 and bool `(N,)`: the same without an attack.
-        nonfinite: bool `(N,)`: some gradient on the way was NaN or infinite.
-        clipped: float32 `(N,)`: share of the mask's pixel steps that the range [0, 1] cut short; NaN without a step.
-        gradient_evaluations: int: forward and backward passes, summed over the images.
-        queries: int: points that an attack without a gradient asked about, summed over the images.
-    """
-
-    index: np.ndarray
-    images: np.ndarray | None
-    fooled: np.ndarray
-    loss: np.ndarray
-    natural_loss: np.ndarray
-    natural_correct: np.ndarray
-    nonfinite: np.ndarray
-    clipped: np.ndarray
-    gradient_evaluations: int
-    queries: int
-
-    def __len__(self):
-        return len(self.fooled)
 
 
 def run_attack(
@@ -90,8 +59,8 @@ def run_attack(
             and its worst point counts, as adversarial *loss* demands.
         keep_images: False: `result.images` is None, and memory does not grow with the images. None: True, but False
             for a data set that does not fit in memory (see `load_data`).
-        batch_size: how many images are attacked at a time; None: 128, on a GPU up to 2,048, fewer if they are large.
-            Two such batches of a larger data set take turns on a CPU, one on each GPU.
+        batch_size: how many images a worker attacks at a time; None: 96, on a GPU up to 2,048, fewer if they are
+            large. A data set of more than one batch has two workers on a CPU, one on each GPU.
         progress: show a progress bar.
 
     Returns:
@@ -115,7 +84,7 @@ def run_attack(
         keep_images = fits(data)
     elif keep_images:
         check_fits(data, "keep_images=True")
-    kept = _KEPT | {"best_image"} if keep_images else _KEPT
+    kept = NUMBERS | {"best_image"} if keep_images else NUMBERS
     finished = []
     stream = attack_stream(model, data, attack, region=region, seed=seed, stop=stop, batch_size=batch_size)
     try:
@@ -124,9 +93,9 @@ def run_attack(
                 finished.append({name: jobs[name] for name in kept})
                 bar.update(_size(jobs))
     except BaseException as stopped:  # an interrupt, or bad data late in a stream
-        stopped.partial = _result(finished, keep_images)
+        stopped.partial = assembled(finished, keep_images)
         raise
-    return _result(finished, keep_images)
+    return assembled(finished, keep_images)
 
 
 def attack_stream(model, data, attack, *, region="background", seed=0, stop="fooled", batch_size=None, eps=None):
@@ -155,6 +124,7 @@ def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
     if (jobs := next(arrivals, None)) is None:
         return
     image, arrivals, streams = jobs["image"][:8], itertools.chain([jobs], arrivals), []
+    stopped = threading.Event()
     workers = list(copies(model, devices(), image).items())
     one_batch, logits = _size(jobs) == length(data), compiled_model(model, image.shape[1:]).logits
     # The draws of a random model would depend on which of two workers came first.
@@ -163,22 +133,22 @@ def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
     for (device, copy), jobs in zip(workers, deal(arrivals, len(workers)), strict=True):
         first = 0
         for member in attack.members:  # an ensemble is a chain of streams
-            jobs = _run(copy, jobs, member, seed, first, stop, batch_size)
+            jobs = _run(copy, jobs, member, seed, first, stop, batch_size, stopped)
             first += member.runs
         streams.append((device, jobs))
-    for finished in together(streams):
+    for finished in together(streams, stopped):
         best = {f"best_{name}": finished["best"]._asdict()[name] for name in ("image", "loss", "fooled")}
         yield {name: finished[name] for name in _PASSED_ON} | best | {"nonfinite": finished["best"].nonfinite}
 
 
-def _run(model, arrivals, attack, seed, first, stop, batch_size):
-    """One attack on a stream of jobs; its runs are numbered from `first` on."""
+def _run(model, arrivals, attack, seed, first, stop, batch_size, stopped):
+    """One attack on a stream of jobs, until it ends or is `stopped`; its runs are numbered from `first` on."""
     steps = attack.steps if attack.eps > 0 else 0
     waiting = slots = reached = None  # jobs before their first step, on their way, and after their last step
     on_the_way = lambda: slots is not None and slots.active.any()  # noqa: E731
     more = True
 
-    while True:
+    while not stopped.is_set():
         while more and _size(waiting) + (slots.active.sum() if on_the_way() else 0) < batch_size:
             if (jobs := next(arrivals, None)) is None:
                 more = False
@@ -269,9 +239,6 @@ def _fresh(model, image):
 
 _PASSED_ON = ("index", "image", "label", "allowed", "natural_loss", "natural_correct", "clipped")
 _PASSED_ON += ("steps", "evaluations", "queries")
-# What a result is made of: a number per image. Images, masks and points are let go.
-_KEPT = {"index", "best_fooled", "best_loss", "natural_loss", "natural_correct", "nonfinite", "clipped"}
-_KEPT |= {"steps", "evaluations", "queries"}
 
 
 def _arrivals(model, data, attack, region, batch_size, eps):
@@ -323,28 +290,3 @@ def checked_batches(model, data, attack, batch_size, region):
     for image, label, mask in batches(data, batch_size):
         check(image, label, mask)
         yield image, label.astype(np.int64), allowed(mask, image, region).numpy()
-
-
-def _result(finished, keep_images):
-    """The finished jobs, put back in the order of the input."""
-    if not finished:
-        nothing = np.zeros(0)
-        images = np.zeros((0, 0, 0, 0), np.float32) if keep_images else None
-        flags = nothing.astype(bool)
-        return AttackResult(nothing.astype(int), images, flags, nothing, nothing, flags, flags, nothing, 0, 0)
-    jobs = {name: np.concatenate([part[name] for part in finished]) for name in finished[0]}
-    jobs = _take(jobs, np.argsort(jobs["index"]))
-    with np.errstate(invalid="ignore"):  # 0 / 0 where an image took no step
-        clipped = jobs["clipped"] / jobs["steps"]
-    return AttackResult(
-        index=jobs["index"],
-        images=jobs.get("best_image"),
-        fooled=jobs["best_fooled"],
-        loss=jobs["best_loss"],
-        natural_loss=jobs["natural_loss"],
-        natural_correct=jobs["natural_correct"],
-        nonfinite=jobs["nonfinite"],
-        clipped=clipped,
-        gradient_evaluations=int(jobs["evaluations"].sum()),
-        queries=int(jobs["queries"].sum()),
-    )

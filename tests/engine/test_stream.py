@@ -455,6 +455,16 @@ def test_every_step_is_taken_by_the_same_number_of_slots(stop, model, data, monk
     assert [set(sizes) for sizes in workers.values()] == [{32}]
 
 
+def test_both_workers_stop_in_the_middle_of_their_images(model, data):
+    before = threading.active_count()
+    attack = la.PGD(eps=1e-6, steps=100_000)  # minutes: hardly an image is fooled on the way
+    running = stream.attack_stream(model, data, attack, batch_size=16)
+    assert not next(running)["natural_correct"].any()  # natural errors come out at once
+    assert threading.active_count() == before + 2
+    running.close()
+    assert threading.active_count() == before
+
+
 def test_a_random_model_has_one_worker_so_that_the_same_draws_come_again(model, data, monkeypatch):
     threads, advance = set(), slots.Slots.advance
     monkeypatch.setattr(slots.Slots, "advance", lambda *a: (threads.add(threading.get_ident()), advance(*a)))
@@ -693,6 +703,6 @@ def test_bad_images_late_in_an_array_stop_it_before_any_work_and_in_a_stream_kee
 @pytest.mark.parametrize("keep_images", [True, False])
 def test_what_is_kept_of_a_finished_image(keep_images, model, data, monkeypatch):
     """Numbers alone, or numbers and the attacked image: no mask, no natural image, no point on the way."""
-    monkeypatch.setattr(stream, "_result", lambda finished, _: finished)
+    monkeypatch.setattr(stream, "assembled", lambda finished, _: finished)
     for part in la.run_attack(model, data, ATTACKS[1], keep_images=keep_images, batch_size=16):
         assert {name for name, values in part.items() if values.ndim > 1} == ({"best_image"} if keep_images else set())
