@@ -456,13 +456,14 @@ def test_every_step_is_taken_by_the_same_number_of_slots(stop, model, data, monk
 
 
 def test_both_workers_stop_in_the_middle_of_their_images(model, data):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     attack = la.PGD(eps=1e-6, steps=100_000)  # minutes: hardly an image is fooled on the way
     running = stream.attack_stream(model, data, attack, batch_size=16)
     assert not next(running)["natural_correct"].any()  # natural errors come out at once
-    assert threading.active_count() == before + 2
+    workers = set(threading.enumerate()) - before
+    assert len(workers) == 2
     running.close()
-    assert threading.active_count() == before
+    assert not any(worker.is_alive() for worker in workers)
 
 
 def test_a_random_model_has_one_worker_so_that_the_same_draws_come_again(model, data, monkeypatch):
