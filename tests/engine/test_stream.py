@@ -626,7 +626,7 @@ def test_an_interrupted_run_hands_over_what_it_finished(keep_images, model, data
     with pytest.raises(KeyboardInterrupt) as caught:
         la.run_attack(model, dataset, ATTACKS[1], keep_images=keep_images, batch_size=16)
     partial = caught.value.partial
-    assert 16 < len(partial) < N and (np.diff(partial.index) > 0).all()
+    assert 0 < len(partial) < N and (np.diff(partial.index) > 0).all()
     np.testing.assert_array_equal(partial.fooled, whole.fooled[partial.index])
     np.testing.assert_array_equal(partial.loss, whole.loss[partial.index])
     if keep_images:
