@@ -26,8 +26,8 @@ def on_gpu():
 def batch_size_for(data):
     """How many images a worker attacks at a time: 96 on a CPU, on a GPU up to 2,048; fewer where images are large.
 
-    On two cores two workers took as long with 96 images each as with 128, in less memory. On an H100
-    2,048 MNIST images at a time took a ninth of the time of 128 (benchmarks/RESULTS_GPU.md).
+    A CPU has two workers, and so the passes of two batches in memory. On an H100 2,048 MNIST images at a time took a
+    ninth of the time of 128 (benchmarks/RESULTS_GPU.md).
     """
     most, values = (2048, VALUES) if on_gpu() else (96, FEW_VALUES)
     return max(32, min(most, values // image_values(data)))

@@ -129,7 +129,7 @@ def _attack_stream(model, data, attack, region, seed, stop, batch_size, eps):
     one_batch, logits = _size(jobs) == length(data), compiled_model(model, image.shape[1:]).logits
     # The draws of a random model would depend on which of two workers came first.
     if len(workers) == 1 and not (one_batch or on_gpu()) and agree(logits(image), logits(image)):
-        workers *= 2  # While images come and go at one, on one core, the other computes: on two cores a tenth faster.
+        workers *= 2  # while images come and go at one, on one core, the other computes
     for (device, copy), jobs in zip(workers, deal(arrivals, len(workers)), strict=True):
         first = 0
         for member in attack.members:  # an ensemble is a chain of streams
