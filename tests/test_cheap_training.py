@@ -110,3 +110,24 @@ def test_parts_add_up_and_a_table_waits_for_all_of_them(tmp_path, capsys):
 
     assert run("natural") == ["natural"] and run("single step") == run("single step") == ["natural", "single step"]
     assert not (tmp_path / "CHEAP_TRAINING.md").exists() and "no table yet" in capsys.readouterr().err
+
+
+def test_the_table_of_the_guide_is_the_measured_one():
+    """`docs/results.md` has means alone, and fewer digits of costs and of what is kept."""
+    docs, here = trial.HERE.parent / "docs" / "results.md", trial.HERE / "CHEAP_TRAINING.md"
+    cells = [line.strip("| ").split(" | ") for line in docs.read_text(encoding="utf-8").splitlines()]
+    told = {
+        name.replace("AT", "AT, PGD-5"): row
+        for name, *row in cells
+        if len(row) == 10 and name in ("AT", *trial.COLOURS)
+    }
+    assert set(told) == set(trial.COLOURS)
+    for column, page in enumerate(here.read_text(encoding="utf-8").split("\n## ")[1:]):
+        rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+        assert [name for name, *_ in rows] == list(trial.COLOURS)
+        for name, _, cost, natural, background, full, *kept, _ in rows:
+            mine = told[name][5 * column : 5 * column + 5]
+            assert mine[1:4] == [cell.split()[0] for cell in (natural, background, full)]
+            assert abs(float(mine[0]) - float(cost.split()[0])) < 0.056
+            for short, long in zip(mine[4].split(", "), kept, strict=True):
+                assert abs(float(short) - float(long.split()[0])) < 0.56
