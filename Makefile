@@ -34,7 +34,7 @@ site: $(READY)
 test: $(READY) lint
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist worksteal --durations=25
 
-# What `make test` leaves out: a browser, clusters of processes, the longest notebooks. Tests of a group share a worker.
+# What `make test` leaves out: browsers, clusters of processes, most notebooks. Tests of a group share a worker.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadgroup --durations=25
 

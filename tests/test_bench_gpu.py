@@ -19,6 +19,7 @@ def test_no_gpu_is_refused_with_a_sentence(tmp_path, capsys):
     assert told.startswith("no GPU: ") and len(told.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @on_a_cpu
 def test_a_try_without_a_gpu_says_so_first(tmp_path, capsys):
     assert gpu.main(["--anyway", "--parts", "machine", "--out", str(tmp_path)]) == 0

@@ -294,6 +294,7 @@ class TestCheck:
         lat_model.save(tmp_path / "lat.keras")
         return str(tmp_path / "lat.keras")
 
+    @pytest.mark.slow
     def test_a_sound_model_is_exit_0_with_all_numbers_written(self, saved, capsys, tmp_path, monkeypatch):
         monkeypatch.setattr(cli, "SURROGATE_IMAGES", 200)
         assert locadv.main(["check", saved, "--limit", "50", "--steps", "10", "--out", str(tmp_path / "out")]) == 0

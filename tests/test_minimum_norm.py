@@ -2,12 +2,15 @@
 
 import re
 
+import pytest
+
 import locadv
 
 locadv.parser()  # puts benchmarks/ on the path, as the command line does
 import minimum_norm  # noqa: E402
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_way_and_its_numbers(monkeypatch, capsys):
     monkeypatch.setattr(minimum_norm, "STEPS", (10, 30))
     minimum_norm.main(["--images", "24", "--epochs", "1"])

@@ -229,15 +229,12 @@ def check_run(folder, stem):
     return metrics
 
 
-# What `make test-slow` runs of these; `make test` runs the others.
-LONG = (
-    "03_background_sensitivity", "03b_reliance", "04_localized_adversarial_training", *CAUGHT_BY, "appendix_batch",
-)  # fmt: skip
+QUICK = "appendix_batch"  # `make test` runs this one; `make test-slow` runs the others
 ELSEWHERE = ("06_report", "07_photographs")  # have tests of their own below
 LESSONS = [name for name in NAMES if name not in ELSEWHERE]
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in LESSONS])
+@pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in LESSONS])
 def test_a_lesson_runs_on_the_smoke_profile(name, tmp_path, request, papermill_command):
     if f"{name}.ipynb" == papermill_command[1]:  # it has run already, or will have
         folder = request.getfixturevalue("papermill_run")

@@ -132,6 +132,11 @@ def result(competed):
     return competed.result
 
 
+def in_a_competition(test):
+    """For tests that share a competition: one worker starts its processes, some of which a file ends."""
+    return pytest.mark.slow(pytest.mark.xdist_group("competition")(test))
+
+
 REFUSED = {
     "far.npy": "expected at most", "touched.npy": "outside of the mask", "range.npy": "outside of [0, 1]",
     "nan.npy": "NaN", "few.npy": "expected float32 of shape (40, 28, 28, 1)", "double.npy": "float64 of shape",
@@ -144,12 +149,14 @@ if sys.platform == "linux":
     REFUSED |= dict.fromkeys(("wide.keras", "tall.keras"), "more than 4 GiB of memory")
 
 
+@in_a_competition
 @pytest.mark.parametrize(("name", "why"), REFUSED.items())
 def test_a_bad_file_gets_a_line(name, why, result):
     (row,) = [row for part in result.values() for row in part if row["file"] == f"eve/{name}"]
     assert row["problem"] and why in row["problem"] and "\n" not in row["problem"] and row["checks"] is None
 
 
+@in_a_competition
 def test_nothing_is_run_and_the_others_compete(competed):
     assert "run!" not in competed.printed and competed.printed.count("\n") == 4 + len(REFUSED), "a line per file"
     fine = [row for part in competed.result.values() for row in part if not row["problem"]]
@@ -157,6 +164,7 @@ def test_nothing_is_run_and_the_others_compete(competed):
     assert competed.grown < 2**27, "what students hand in took this process's memory"
 
 
+@in_a_competition
 def test_scores(result, model, task):
     image, label, _ = task
     natural = np.mean(model.predict(image, verbose=0).argmax(-1) == label)
@@ -171,6 +179,7 @@ def test_scores(result, model, task):
     assert [row["file"] for row in result["attacks"]][:2] == ["bob/attack.npy", "ada/nothing.npy"]
 
 
+@in_a_competition
 def test_the_page_has_a_row_per_file_with_its_checks(result, handed_in):
     text = (handed_in / "page" / "compete.html").read_text()
     for part in result.values():

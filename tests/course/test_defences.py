@@ -17,6 +17,7 @@ def task():
     return {"image": image, "label": label, "mask": mask, "attacked": np.array(attacked)}
 
 
+@pytest.mark.slow
 def test_after_a_file_that_took_too_long_the_next_is_scored_as_it_would_be_here(task, tmp_path, monkeypatch):
     model = la.small_cnn((28, 28, 1), 10)
     model.save(tmp_path / "model.keras")

@@ -222,6 +222,7 @@ class Unequal(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {"image": image, "label": int(i % 4 == 0), "segmentation_mask": mask}
 
 
+@pytest.mark.slow
 def test_photographs_are_resized_trained_as_today_and_judged_by_class(tmp_path, monkeypatch):
     """Drawn masks, classes of unequal size; residual_cnn, the modern way, a single step."""
     Unequal(data_dir=tmp_path).download_and_prepare()

@@ -74,6 +74,7 @@ def test_a_deck_needs_no_network(executed, tmp_path):
     assert not re.search(r"""(src|href)=["'](?!data:)|<link|@import|url\(|require\(""", page)
 
 
+@pytest.mark.slow
 def test_the_command_runs_what_was_not_run_yet(executed, tmp_path, monkeypatch, capsys):
     runs = []
 

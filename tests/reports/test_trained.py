@@ -9,6 +9,8 @@ import locadv_tf as la
 from locadv_tf.reports.experiment import DEFAULTS
 from locadv_tf.reports.trained import train_all
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("trained")]  # they share what was trained
+
 ASKED = DEFAULTS | {"epochs": 2, "train_steps": 1, "trainings": ["natural", "natural, equal compute", "LAT"]}
 
 
