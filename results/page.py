@@ -79,11 +79,12 @@ class Found:
         return title(self.name)
 
     def claim(self, key):
-        """A claim's verdict, with its effect and interval: `undecided, −0.004 [−0.010, +0.002]`."""
+        """A claim's verdict, effect, interval and seeds: `supported so far, −0.004 [−0.006, −0.002] (3)`."""
         if key not in self.claims.index:
             return "–"
         row = self.claims.loc[key]
-        return f"{word(row['verdict'], int(row['seeds']))}{self._effect(row)} ({int(row['seeds'])})"
+        verdict, *_ = word(row["verdict"], int(row["seeds"])).partition(" (")  # the seeds follow
+        return f"{verdict}{self._effect(row)} ({int(row['seeds'])})"
 
     def effect(self, key):
         """The difference behind a claim or control, with its interval and its seeds, without a verdict."""
