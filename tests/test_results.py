@@ -266,6 +266,9 @@ def test_the_short_answer_is_what_the_runs_say():
     for name, sides in told.items():
         claims = found[name].claims.loc[keys]
         assert tuple((claims["difference_low"] > 0) * 1 - (claims["difference_high"] < 0) * 1) == sides, name
+    compute = found["mnist-26"].claims.loc[["natural_loss_compute", "background_loss_compute"]]
+    assert (compute["difference_high"] < 0).all() and (compute["seeds"] == 5).all()
+    assert "natural_loss_compute" not in found["cifar10-plain-4"].claims.index, "say there what it says"
     for seed in range(seeds[1]):  # the plain recipe overfits
         natural, lat = (
             json.loads((RESULTS / "runs" / "cifar10-plain-4" / cell / "metrics.json").read_text())["results"][
