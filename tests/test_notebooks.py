@@ -301,7 +301,8 @@ def test_a_lesson_takes_stored_classifiers(name, tmp_path):
         assert metrics["results"]["regions"][0]["accuracy"] == pytest.approx(correct.mean())
 
 
-@pytest.mark.parametrize("live", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("live", [False, True])
 def test_the_photographs_run_with_and_without_their_data(live, tmp_path, request, monkeypatch, answered):
     """Without the data the stored results are shown: the same parts, and the same figures."""
     folder = request.getfixturevalue("tfds_dir") if live else tmp_path

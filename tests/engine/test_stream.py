@@ -390,7 +390,13 @@ def turned(model, image, folder):
 
 @pytest.mark.filterwarnings("ignore:the model runs on one device:UserWarning")  # no config tells of what was turned
 @pytest.mark.parametrize("change", [readapted, reloaded, turned])
-@pytest.mark.parametrize("names", [[None], ["/CPU:0", "/device:CPU:0"]], ids=["one device", "two devices"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param([None], id="one device"),
+        pytest.param(["/CPU:0", "/device:CPU:0"], id="two devices", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_compiled_follows_every_change_of_the_model(change, names, data, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(stream, "devices", lambda: names)
     image, _, mask = data

@@ -139,7 +139,7 @@ def test_no_collection_and_no_page():
         write_page("page.txt", [])
 
 
-@pytest.mark.parametrize("dataset", ["digits", "composite"])
+@pytest.mark.parametrize("dataset", ["digits", pytest.param("composite", marks=pytest.mark.slow)])
 def test_the_kits_own_classifiers_are_robust_as_their_names_say(dataset):
     models = stored_models(dataset)
     assert list(models) == list(STORED) == ["natural", "LAT", "AT"] and set(STORED) <= set(la.TRAININGS)

@@ -96,6 +96,7 @@ def test_the_headline_and_its_checks_have_the_same_images_and_the_same_attack(ru
         assert beside["natural_accuracy"] == first["natural_accuracy"] and "loss" not in beside
 
 
+@pytest.mark.slow
 def test_some_test_images_are_attacked_and_all_are_asked(monkeypatch):
     """The natural row is of all; every attack, the headline on all regions and its checks are of the same few."""
     monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))
@@ -251,6 +252,7 @@ def test_photographs_are_resized_trained_as_today_and_judged_by_class(tmp_path, 
     assert few == []  # the second class has one photograph: there is none to exchange it with
 
 
+@pytest.mark.slow
 def test_a_precision_is_that_of_the_classifiers_alone(monkeypatch):
     """On a CPU: slow, but it trains; the loss is scaled, and what is built later is float32 again."""
     monkeypatch.setattr(checklist, "CHECKS", dict(list(checklist.CHECKS.items())[:1]))

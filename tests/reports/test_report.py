@@ -52,6 +52,7 @@ def test_braces_in_the_folder_are_refused(tmp_path):
         report.report(out=tmp_path / "{a}", profile="smoke")
 
 
+@pytest.mark.slow
 def test_a_failing_cell_keeps_the_cells_before_it_and_no_old_metrics(tmp_path):
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(papermill.PapermillExecutionError, match="'nonsense' is unknown"):

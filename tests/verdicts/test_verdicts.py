@@ -128,9 +128,11 @@ class TestASoundEvaluationPasses:
                 "full",
                 {"white box beats black box", ENSEMBLE},
             ),
-            # On the natural model: what the ensemble compiles is there from the first case.
-            ("natural_model", la.LocalizedAutoAttack(eps=EPS, budget="fast"), "background", {ENSEMBLE}),
-            ("natural_model", sound, "full", {"few steps are clipped"}),
+            pytest.param(
+                *("natural_model", la.LocalizedAutoAttack(eps=EPS, budget="fast"), "background", {ENSEMBLE}),
+                marks=pytest.mark.slow,
+            ),
+            pytest.param("natural_model", sound, "full", {"few steps are clipped"}, marks=pytest.mark.slow),
         ],
     )
     def test_every_check_that_applies(self, name, attack, region, skipped, sample, request):
