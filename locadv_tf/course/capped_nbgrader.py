@@ -1,6 +1,7 @@
 """A script that is nbgrader, except that the output of a cell is cut once it is long: an endless one is not stored."""
 
 import json
+import sys
 
 MOST = 200_000  # characters of a cell's output
 CUT = "\n[The output is longer than this; the rest was cut.]\n"
@@ -37,6 +38,9 @@ def capped(output):
 
 
 if __name__ == "__main__":
+    # jsonschema's check of addresses in any script builds a grammar when it is imported: a second or two for each
+    # submission, and no notebook asks for that check. Where it cannot be imported, jsonschema goes without.
+    sys.modules.update({"rfc3987_syntax": None})
     from nbclient import NotebookClient
     from nbgrader.apps.nbgraderapp import NbGraderApp
 
