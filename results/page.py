@@ -208,8 +208,8 @@ def images(found, kind, *, to):
 
 
 _SHARED = (
-    "intervals (from three seeds on); shares in %. *Minutes*: of the training on one core, on a machine that did other "
-    "work beside it; *passes* tell the cost better."
+    "intervals (Student's t, from three seeds on: near 0 or 100 % they may pass it); shares in %. *Minutes*: of the "
+    "training on one core, on a machine that did other work beside it; *passes* tell the cost better."
 )
 
 

@@ -62,13 +62,13 @@ class Study:
         return [cell for cell in self.cells if self.finished(cell) is None]
 
     def minutes_of(self, cell):
-        """As the same training took with another seed, else as the plan says."""
+        """As the same training took with another seed, at best (some shared their core), else as the plan says."""
         took = [
             found["wall_seconds"] / 60
             for other in self.cells
             if other.parameters["trainings"] == cell.parameters["trainings"] and (found := self.finished(other))
         ]
-        return max(took, default=self.minutes)
+        return min(took, default=self.minutes)
 
     def keep(self):
         """Copies what finished cells found; the study's tables are made anew from all that is kept."""
