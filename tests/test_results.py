@@ -255,7 +255,7 @@ def test_the_short_answer_is_what_the_runs_say():
     found = {study.name: study for study in page.read()[0] if study.name in page.MAIN and study.paired >= 3}
     assert list(found) == ["mnist-26", "cifar10-plain-4"], f"say there what {[*found][-1]} says"
     seeds = [study.paired for study in found.values()]
-    assert seeds[0] == 5 and seeds[1] in (3, 4), "say there of CIFAR-10 that it has five seeds"
+    assert seeds == [5, 5]
     for study in found.values():
         claims = study.claims.loc[["natural_loss", "background_loss"]]
         assert list(claims["verdict"]) == 2 * ["supported"] and (claims["difference_high"] < 0).all()
@@ -269,10 +269,14 @@ def test_the_short_answer_is_what_the_runs_say():
     compute = found["mnist-26"].claims.loc[["natural_loss_compute", "background_loss_compute"]]
     assert (compute["difference_high"] < 0).all() and (compute["seeds"] == 5).all()
     assert "natural_loss_compute" not in found["cifar10-plain-4"].claims.index, "say there what it says"
-    for seed in range(seeds[1]):  # the plain recipe overfits
-        natural, lat = (validation_losses("cifar10-plain-4", model, seed) for model in ("natural", "LAT"))
-        assert min(natural) < min(lat) + 0.02 and natural.index(min(natural)) < len(natural) / 2 + 1
+    best = {"natural": [], "LAT": []}  # the plain recipe overfits
+    for seed in range(5):
+        natural, lat = (validation_losses("cifar10-plain-4", model, seed) for model in best)
+        assert natural.index(min(natural)) < len(natural) / 2 + 1
         assert natural[-1] > 1.3 * min(natural) and lat[-1] < 1.1 * min(lat)
+        best["natural"].append(min(natural))
+        best["LAT"].append(min(lat))
+    assert np.mean(best["natural"]) < np.mean(best["LAT"]) + 0.02
 
 
 def validation_losses(study, model, seed):
