@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from locadv_tf import TRAININGS
+from locadv_tf.evaluation.intervals import mean_interval
 from locadv_tf.reports import claims
 from locadv_tf.reports.over_seeds import ENOUGH, word
 
@@ -59,10 +60,15 @@ class Found:
         costs = folder / "costs.csv"
         self.costs = pd.read_csv(costs).set_index("model") if costs.exists() else pd.DataFrame()
         self.failed, self.differences, of_seed, paths = [], {}, {}, sorted(folder.glob("*/metrics.json"))
+        self.of_places = {}  # by training: each seed's accuracy, background attacked minus random places attacked
         self.cells = len(paths)
         for path in paths:
             content = json.loads(path.read_text(encoding="utf-8"))
             of_seed.setdefault(content["parameters"]["seed"], []).extend(content["results"]["rows"])
+            attacked = {row["model"]: row for row in content["results"]["rows"] if row["condition"] == "background"}
+            for row in content["results"]["other_mask"]:
+                difference = attacked[row["model"]]["accuracy"] - row["accuracy"]
+                self.of_places.setdefault(row["model"], []).append(difference)
             for rows in content["results"]["verdicts"].values():
                 self.failed += [f"{path.parent.name}: {row['check']}" for row in rows if row["outcome"] == "fail"]
         for seed in sorted(of_seed):
@@ -92,6 +98,15 @@ class Found:
             return "–"
         row = self.claims.loc[key]
         return f"{self._effect(row).removeprefix(', ')} ({int(row['seeds'])})"
+
+    def places(self, model):
+        """What random places of the background's area do beside the background, in points, under the same attack."""
+        if not (values := self.of_places.get(model)):
+            return "–"
+        mean, *ends = (None if value is None else 100 * value for value in mean_interval(values))
+        shown = len(values) >= ENOUGH and None not in ends
+        interval = f" [{', '.join(_signed(end, 1) for end in ends)}]" if shown else ""
+        return f"{_signed(mean, 1)}{interval} points ({len(values)})"
 
     def value(self, model, region, quantity, *, strongest=False):
         """A mean over seeds with its interval."""
@@ -163,6 +178,13 @@ def controls_table(found, quantity):
     return _table(lines)
 
 
+def places_table(found):
+    """The attack on the background beside the attack on random places, for each training."""
+    shown = [model for model in TRAININGS if any(model in study.of_places for study in found)]
+    lines = [["training", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    return _table(lines + [[model, *(study.places(model) for study in found)] for model in shown])
+
+
 def trainings_table(study):
     """Every training of a study: losses, accuracies, calibration and cost."""
     heads = ["training", "natural loss", "natural accuracy", "ECE", "background loss, PGD-40"]
@@ -224,8 +246,8 @@ def page(found, missing, folder=HERE):
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
     parts += [
         "## The abstract's claims",
-        "Mean difference over seeds, 95 % interval (Student's t), (paired seeds). "
-        "p-values are corrected by Holm's procedure within a column.",
+        "Mean difference over seeds, 95 % interval (Student's t), (paired seeds). A verdict also needs p < 0.05 after "
+        "Holm's procedure over the column's tests; the intervals are not corrected.",
         claims_table(found),
     ]
     parts += [
@@ -235,6 +257,10 @@ def page(found, missing, folder=HERE):
         controls_table(found, "natural"),
         "Loss under the background attack (PGD-40):",
         controls_table(found, "background"),
+        "## The attack on random places",
+        "Accuracy under PGD-40 on the background minus under the same attack on random places of equal area. Above 0 "
+        "the random places do more harm.",
+        places_table(found),
     ]
     parts.append("## Every training")
     for study in found:
@@ -248,10 +274,12 @@ def page(found, missing, folder=HERE):
             "Cells that were run once more from nothing (`python results/run.py --again`). Seconds are not compared.",
             "\n".join(f"- `{place}`, {row['finished'][:10]}: {row['said']}." for place, row in noted.items()),
         ]
-    parts += [
-        "## What is missing",
-        ("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".") if missing else "Nothing of the plan.",
+    begun = [
+        f"`{study.name}` ({study.cells} of {study.planned} cells)" for study in found if study.cells < study.planned
     ]
+    left = {"Begun: ": begun, "Not run yet: ": [f"`{name}`" for name in missing]}
+    told = " ".join(kind + ", ".join(names) + "." for kind, names in left.items() if names)
+    parts += ["## What is missing", told or "Nothing of the plan."]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 

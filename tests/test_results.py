@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import locadv_tf as la
+from locadv_tf.evaluation.intervals import mean_interval
 from locadv_tf.evaluation.natural import natural
 from locadv_tf.playground.collection import STORED
 from locadv_tf.reports import collect, metrics, notebooks, schema
@@ -266,6 +267,16 @@ def test_the_short_answer_is_what_the_runs_say():
     for name, sides in told.items():
         claims = found[name].claims.loc[keys]
         assert tuple((claims["difference_low"] > 0) * 1 - (claims["difference_high"] < 0) * 1) == sides, name
+    for study in found.values():  # the other two claims, and random places in the attack
+        assert list(study.claims.loc[["sensitivity", "unnecessary"], "verdict"]) == 2 * ["supported"]
+        assert len(study.of_places["natural"]) == 5 and mean_interval(study.of_places["natural"])[1] > 0
+    cifar = found["cifar10-plain-4"].rows.set_index(["model", "attack", "region"]).sort_index()
+    unharmed = {model: cifar.loc[(model, "natural", "none")] for model in ("LAT", "AT")}
+    assert unharmed["LAT"]["accuracy_low"] > unharmed["AT"]["accuracy_high"]
+    assert cifar.loc[("LAT", "PGD-40", "background"), "accuracy_high"] < unharmed["LAT"]["accuracy_low"] - 0.1  # a part
+    passed = [validation_losses("mnist-26", "natural-equal-compute", seed) for seed in range(5)]
+    course = np.mean(passed, axis=0)  # it overfits: lowest near the middle
+    assert len(course) == 25 and 10 <= 1 + course.argmin() <= 15 and course[-1] > 1.3 * course.min()
     compute = found["mnist-26"].claims.loc[["natural_loss_compute", "background_loss_compute"]]
     assert (compute["difference_high"] < 0).all() and (compute["seeds"] == 5).all()
     assert "natural_loss_compute" not in found["cifar10-plain-4"].claims.index, "say there what it says"
@@ -282,7 +293,8 @@ def test_the_short_answer_is_what_the_runs_say():
 def validation_losses(study, model, seed):
     """A kept cell's natural validation loss, epoch by epoch."""
     (cell,) = (RESULTS / "runs" / study).glob(f"*-{model}-seed{seed}/metrics.json")
-    return json.loads(cell.read_text())["results"]["histories"][model]["val_natural_loss"]
+    (history,) = json.loads(cell.read_text())["results"]["histories"].values()
+    return history["val_natural_loss"]
 
 
 def numbers(text):
