@@ -288,7 +288,8 @@ def readme_block(found):
     shown = [study for study in found if study.name in MAIN]
     if not any(study.paired >= ENOUGH for study in shown):
         return ""
-    lines = [images(shown, "differences", to="results/figures/"), "", *claims_table(shown).splitlines()]
+    pictures = images(shown, "differences", to="results/figures/").replace("\n", " ")  # the README's lines are counted
+    lines = [pictures, "", *claims_table(shown).splitlines()]
     for quantity in ("natural", "background"):
         text = f"LAT − random mask, {quantity} loss"
         lines.append("| " + " | ".join([text, *(study.effect(f"{quantity}_loss_mask") for study in shown)]) + " |")

@@ -123,6 +123,14 @@ def test_nothing_has_two_addresses_but_what_was_handed_out():
     assert not [name for name, source in sources.items() if "sys.modules[" in source]
 
 
+def test_one_loop_keeps_the_rules():
+    """Outside `attacks/` nobody puts a point into the ball or the range: `loop.take_step` does."""
+    rules = re.compile(r"\bballs\.(project|to_ball|to_range)\b")
+    assert not [
+        name for name, path in modules(KIT).items() if ".attacks" not in name and rules.search(path.read_text())
+    ]
+
+
 def test_no_module_has_a_name_that_says_nothing_to_a_newcomer():
     gone = {"checks", "conduct", "evidence", "fast", "knobs", "outcomes", "planted", "quiet", "reading", "spread"}
     gone |= {"strength", "utils"}

@@ -76,8 +76,8 @@ class PGD(Attack):
                 raise ValueError("step_size=0 leads nowhere; expected a number above 0, or None for 2.5 eps / steps.")
         if self.restarts > 1 and not (self.random_start and self.keep == "best"):
             raise ValueError(
-                f"restarts={self.restarts} needs random_start=True and keep='best': every restart would else "
-                "repeat the first one or be thrown away."
+                f"restarts={self.restarts} needs random_start=True and keep='best': otherwise every restart "
+                "repeats the first one or is thrown away."
             )
 
     @property

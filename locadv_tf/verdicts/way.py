@@ -9,7 +9,8 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
-from locadv_tf.attacks import balls, losses
+from locadv_tf.attacks import loop
+from locadv_tf.attacks.pgd import PGD
 
 
 class Way:
@@ -83,17 +84,20 @@ def climb_on(model, x, image, label, mask, *, eps, norm, climb, steps):
         model: a Keras model that maps float32 images in [0, 1] to logits.
         x, image: float32 `(N, H, W, C)`, the end and the ball's centre; label: int64 `(N,)`; mask: bool `(N, H, W, 1)`.
         eps, norm: the ball; climb: the loss that is climbed. Points are compared by cross-entropy, as in `PGD`.
-        steps: how many, each of size 2.5 eps / steps.
+        steps: how many, at least one.
 
     Returns:
         `(end, best)`: the loss at the end, and the highest one from there on.
     """
     x, image, label, mask = map(tf.constant, (x, image, label, mask))
-    seen = losses.respond_with_gradient(model, x, label, climb=climb)
+    method = PGD(eps=eps, norm=norm, loss=climb, steps=steps, random_start=False)
+    task = loop.Task(image, label, mask, method.eps, method.alpha, float(steps), key=None)  # nothing is drawn
+    nobody = tf.zeros_like(label, tf.bool)
+    s = loop.Search(x, tf.constant(0.0), (), loop.Point(x, tf.zeros(len(label)), nobody, nobody))
+    seen = loop.look(method, model, task, s)
     end = best = seen.loss
     for _ in range(steps):
-        uphill = tf.where(mask & tf.math.is_finite(seen.gradient), seen.gradient, 0.0)
-        x = balls.project(x + 2.5 * eps / steps * balls.direction(uphill, norm), image, mask, eps, norm)
-        seen = losses.respond_with_gradient(model, x, label, climb=climb)
+        s = loop.take_step(method, task, s, seen, keep="last")
+        seen = loop.look(method, model, task, s)
         best = tf.maximum(best, seen.loss)
     return end.numpy(), best.numpy()
