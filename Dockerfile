@@ -15,6 +15,7 @@ WORKDIR /tmp/kit
 COPY --chown=student:student constraints.txt pyproject.toml README.md LICENSE locadv.py ./
 COPY --chown=student:student locadv_tf locadv_tf
 COPY --chown=student:student notebooks notebooks
+COPY --chown=student:student results/models results/models
 RUN pip install --no-cache-dir --constraint constraints.txt .
 
 # The lessons, each a notebook that may be changed: in a volume they stay.

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def test_what_the_image_copies_is_there_and_not_ignored():
     copied = [word for line in re.findall(r"^COPY --\S+ (.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()]
     assert sorted(copied) == sorted(line[1:] for line in ignored() if line.startswith("!"))
     assert all((ROOT / name).exists() for name in copied)
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"].values()
+    assert set(packages) <= set(copied)  # setuptools refuses to build where one of them is missing
 
 
 def test_the_image_has_the_python_of_the_constraints_and_runs_as_a_user():
