@@ -170,10 +170,9 @@ def of_the_kit(code, public):
             ]
         elif isinstance(node, ast.Attribute):
             name = ast.unparse(node)
-            if re.fullmatch(r"(la|coursework|broken)(\.\w+)+", name):
-                whose, *parts = name.split(".")
-                private = any(part.startswith("_") for part in parts)
-                wrong += [name] if private or (whose == "la" and parts[0] not in public) else []
+            unknown = re.fullmatch(r"la(\.\w+)+", name) and name.split(".")[1] not in public
+            private = re.match(r"_(?!_)", node.attr)  # of whatever it is
+            wrong += [name] if unknown or private else []
     return wrong
 
 
@@ -198,6 +197,7 @@ def test_notebooks_use_public_names_only(path):
         ("import locadv_tf", ["import locadv_tf"]),
         ("import locadv_tf.data.masks as masks", ["import locadv_tf.data.masks as masks"]),
         ("coursework._told(1)", ["coursework._told"]),
+        ("la.PGD(eps=0.1)._repr_html_()", ["la.PGD(eps=0.1)._repr_html_"]),
     ],
 )
 def test_the_rule_for_notebooks_finds_what_breaks_it(code, wrong):

@@ -9,7 +9,7 @@ import re
 import keras
 
 from locadv_tf import validation
-from locadv_tf.models.networks import _parts
+from locadv_tf.models.networks import layers_and_initializer
 from locadv_tf.network import answers
 
 
@@ -48,7 +48,7 @@ def pretrained(name, input_shape, num_classes, *, weights="imagenet", seed=0):
         raise ValueError(
             f"name={name!r} is no backbone of keras.applications; expected one such as {', '.join(map(repr, close))}."
         )
-    layers, init = _parts(input_shape, num_classes, seed)
+    layers, init = layers_and_initializer(input_shape, num_classes, seed)
     if tuple(input_shape)[-1] != 3:
         raise ValueError(
             f"input_shape={tuple(input_shape)} has {input_shape[-1]} channels; {name} takes 3. Grey images: "

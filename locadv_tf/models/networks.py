@@ -32,7 +32,7 @@ def small_cnn(input_shape, num_classes, *, seed=0):
         >>> model.output_shape
         (None, 10)
     """
-    layers, init = _parts(input_shape, num_classes, seed)
+    layers, init = layers_and_initializer(input_shape, num_classes, seed)
     return keras.Sequential(
         [
             keras.Input(tuple(input_shape), name="image"),
@@ -56,7 +56,7 @@ def pooled_cnn(input_shape, num_classes, *, seed=0):
         >>> pooled_cnn((32, 32, 3), 10).count_params()
         48586
     """
-    layers, init = _parts(input_shape, num_classes, seed)
+    layers, init = layers_and_initializer(input_shape, num_classes, seed)
     return keras.Sequential(
         [
             keras.Input(tuple(input_shape), name="image"),
@@ -83,7 +83,7 @@ def colour_cnn(input_shape, num_classes, *, seed=0):
         >>> colour_cnn(input_shape=(32, 32, 3), num_classes=10).output_shape
         (None, 10)
     """
-    layers, init = _parts(input_shape, num_classes, seed)
+    layers, init = layers_and_initializer(input_shape, num_classes, seed)
     return keras.Sequential(
         [
             keras.Input(tuple(input_shape), name="image"),
@@ -124,7 +124,7 @@ def residual_cnn(input_shape, num_classes, *, width=32, depth=1, seed=0):
         >>> model.output_shape, model.count_params()
         ((None, 10), 309226)
     """
-    layers, init = _parts(input_shape, num_classes, seed)
+    layers, init = layers_and_initializer(input_shape, num_classes, seed)
     width, depth = validation.count(width, name="width"), validation.count(depth, name="depth")
 
     def convolution(x, filters, size=3, strides=1):
@@ -154,7 +154,7 @@ def residual_cnn(input_shape, num_classes, *, width=32, depth=1, seed=0):
     return keras.Model(image, logits, name="residual_cnn")
 
 
-def _parts(input_shape, num_classes, seed):
+def layers_and_initializer(input_shape, num_classes, seed):
     sides = tuple(input_shape) if isinstance(input_shape, Iterable) else ()  # a tf.TensorShape, too
     if len(sides) != 3 or any(
         isinstance(side, bool) or not isinstance(side, numbers.Integral) or side < 1 for side in sides

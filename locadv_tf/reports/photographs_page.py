@@ -111,7 +111,7 @@ def _body(rows, settings):
         examples(settings)._repr_html_(),
     ]
     for (question, table), note in zip(summary_tables(rows).items(), _NOTES, strict=True):
-        parts += [f"<h2>{question}</h2>", table._repr_html_(), f"<p>{note}</p>"]
+        parts += [f"<h2>{question}</h2>", table.html(), f"<p>{note}</p>"]
     return "\n".join(parts)
 
 

@@ -16,9 +16,13 @@ class Table:
     def __init__(self, rows):
         self.frame = pd.DataFrame(rows)
 
-    def _repr_html_(self):
+    def html(self):
+        """The table as HTML, its texts escaped."""
         with pd.option_context("display.max_colwidth", None):  # pandas cuts long texts
             return self.frame.to_html(index=False, border=0, justify="left")
+
+    def _repr_html_(self):
+        return self.html()
 
     def __repr__(self):
         return self.frame.to_string(index=False)

@@ -18,7 +18,7 @@ from locadv_tf.attacks.regions import allowed
 
 _LEAVES_LOGITS = "the classifier returns logits; use SparseCategoricalCrossentropy(from_logits=True)."
 
-_NO_HALVES = (
+NO_HALVES = (
     "share={share:g} of a batch of one image leaves the natural or the adversarial part without an image; expected "
     "batches of two or more. Raise batch_size, or take share=0 or share=1."
 )
@@ -269,7 +269,7 @@ def _part(share, image):
     """
     n = image.shape[0]
     if n == 1 and 0 < share < 1 and not tf.executing_eagerly():  # eagerly it may be but the last batch of an epoch
-        raise ValueError(_NO_HALVES.format(share=share))
+        raise ValueError(NO_HALVES.format(share=share))
     if n is not None:  # a plain number where the shape is known, as XLA needs it
         part = int(share * n + 0.5)
         return part if share in (0, 1) else max(1, min(part, n - 1))

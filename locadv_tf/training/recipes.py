@@ -12,7 +12,7 @@ from locadv_tf.attacks.pgd import PGD, RandomNoise
 from locadv_tf.data.batches import readable, to_arrays
 from locadv_tf.data.masks import random
 from locadv_tf.data.memory import fits
-from locadv_tf.training.localized import _NO_HALVES, LocalizedAdversarialTraining, passes_per_image
+from locadv_tf.training.localized import NO_HALVES, LocalizedAdversarialTraining, passes_per_image
 from locadv_tf.training.optimizers import KeepAverages, averages, optimizer_named
 from locadv_tf.training.pipeline import batched
 from locadv_tf.validation import choice, count, fraction
@@ -204,7 +204,7 @@ def train_classifier(
     if validation is not None:
         _check_unbatched(validation, "validation")
     if batch_size == 1 and 0 < share < 1:
-        raise ValueError(_NO_HALVES.format(share=share))
+        raise ValueError(NO_HALVES.format(share=share))
     if early_stopping is not None:
         count(early_stopping, name="early_stopping")
         if validation is None:

@@ -174,7 +174,7 @@ def test_a_model_that_gets_nothing_right_decides_nothing():
 
 def test_the_table_shows_each_claim_whole():
     rows = claims.ledger(measurements(natural={"loss": 2.0}), eps=0.1)
-    html = claims_table(rows)._repr_html_()
+    html = claims_table(rows).html()
     for row in rows:
         assert row["claim"] in html and row["measured"].replace("&", "&amp;") in html
     assert "lower, as claimed" in html and "open" in html and "supported" not in html and "✔" not in html

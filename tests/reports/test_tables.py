@@ -23,7 +23,7 @@ def test_headings_have_units():
 
 
 def test_html_is_escaped_and_whole():
-    html = results_table([ROW | {"model": "<b>" + "long" * 50}])._repr_html_()
+    html = results_table([ROW | {"model": "<b>" + "long" * 50}]).html()
     assert "&lt;b&gt;" in html and "long" * 50 in html and "..." not in html
 
 
