@@ -162,7 +162,7 @@ def run(found, executor, stop_after=None):
 
     failed = {}
     for study in found:
-        study.keep()  # whoever stopped the last run may have done so before its tables were made
+        study.keep()  # a user who stopped the last run may have done so before its tables were made
         if left := study.left():
             print(f"{study.name}: {len(left)} cells", file=sys.stderr, flush=True)
 

@@ -229,7 +229,7 @@ def check_run(folder, stem):
     return metrics
 
 
-QUICK = "appendix_batch"  # `make test` runs this one; `make test-slow` runs the others
+QUICK = "01_localized_attacks"  # `make test` runs this one; `make test-slow` runs the others
 ELSEWHERE = ("06_report", "07_photographs")  # have tests of their own below
 LESSONS = [name for name in NAMES if name not in ELSEWHERE]
 

@@ -48,7 +48,7 @@ class FMN(Attack):
     norm: str = "linf"
 
     keep = "last"
-    loss = "margin"  # L = -margin: below 0 where the model errs
+    loss = "margin"  # L = -margin: below 0 where the model is wrong
     in_task = ("eps", "steps")
 
     def __post_init__(self):

@@ -164,7 +164,7 @@ def _power_of_two(x):
 def margin(logits, label, aim=None):
     """By how much the best wrong logit exceeds the label's (Carlini & Wagner 2017, arXiv:1608.04644, f₆ without κ).
 
-    max_{i ≠ y} z_i − z_y, positive where the model errs; with an aim t: z_t − max_{i ≠ t} z_i.
+    max_{i ≠ y} z_i − z_y, positive where the model is wrong; with an aim t: z_t − max_{i ≠ t} z_i.
 
     Example:
         >>> margin(tf.constant([[3.0, 1.0, 0.0]]), tf.constant([0], tf.int64)).numpy().tolist()

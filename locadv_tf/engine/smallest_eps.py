@@ -34,8 +34,8 @@ def smallest_eps(
         precision: how closely bisection finds the smallest eps, in the units of eps.
 
     Returns:
-        float64 `(N,)`, in the order of the input: 0 where the model errs without an attack, infinite where `attack.eps`
-        does not fool it.
+        float64 `(N,)`, in the order of the input: 0 where the model is wrong without an attack, infinite where
+        `attack.eps` does not fool it.
 
     Raises:
         ValueError: for bad input, a data set that does not fit in memory, or a precision that is not above 0.
