@@ -1,12 +1,17 @@
 """The files around the module agree with each other, and hold nothing that must not be committed."""
 
+import ast
+import importlib.metadata
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -48,6 +53,36 @@ def test_constraints_cover_every_dependency_and_satisfy_its_bound():
         pinned = pins[name_of(requirement).replace("_", "-")]
         bound = requirement.split(">=")[1]
         assert [int(part) for part in pinned.split(".")[:2]] >= [int(part) for part in bound.split(".")[:2]]
+
+
+def what_comes_with(requirements):
+    """All distributions that an installation of these brings along, by name."""
+    waiting, known = [Requirement(text) for text in requirements], set()
+    while waiting:
+        wanted = waiting.pop()
+        if (key := (canonicalize_name(wanted.name), frozenset(wanted.extras))) in known:
+            continue
+        known.add(key)
+        for other in map(Requirement, importlib.metadata.requires(wanted.name) or []):
+            asked = {"", *wanted.extras}
+            if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in asked):
+                waiting.append(other)
+    return {name for name, _ in known}
+
+
+def test_a_bare_installation_has_what_the_kit_imports():
+    """`make` installs the tools of developers, too, so that a missing dependency would not be noticed there."""
+    there, providers = what_comes_with(PROJECT["dependencies"]), importlib.metadata.packages_distributions()
+    missing = {}
+    for path in [ROOT / "locadv.py", *(ROOT / "locadv_tf").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for name in {module.partition(".")[0] for module in modules} - sys.stdlib_module_names:
+                if not name.startswith("locadv") and not set(map(canonicalize_name, providers.get(name, [""]))) & there:
+                    missing.setdefault(name, set()).add(path.relative_to(ROOT).parts[1:-1])
+    # An extra where it is asked for, and `locadv bench`, which belongs to a clone.
+    assert missing == {"nbgrader": {("course",)}, "distributed": {()}, "bench": {()}}
 
 
 def test_versions_agree():
