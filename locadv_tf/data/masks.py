@@ -1,4 +1,4 @@
-"""Where is the background? One function per answer.
+"""Where is the background? One function per answer; a new one gets its place in `_FUNCTIONS`, too.
 
 All functions take images, float32 `(N, H, W, C)` in [0, 1] with C = 1 (grey) or 3 (RGB), as an array or an eager
 tensor. They return the background mask, a float32 array `(N, H, W, 1)`: 1 on the background, where the attack may
