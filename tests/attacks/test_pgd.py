@@ -707,3 +707,33 @@ def test_a_model_that_cuts_the_gradient_off_is_refused_by_name():
     image, label = np.zeros((2, 4, 4, 1), np.float32), np.array([0, 1])
     with pytest.raises(ValueError, match=r"no gradient flows .* expected a model that is differentiable"):
         la.PGD(eps=0.1)(model, image, label)
+
+
+class Flips(keras.layers.Layer):
+    """Multiplies an image's logits by -1 in three of ten answers."""
+
+    def call(self, logits):
+        coins = tf.random.uniform((tf.shape(logits)[0], 1))
+        return tf.where(coins < 0.7, logits, -logits)
+
+
+@pytest.mark.parametrize("way", ["run_attack", "eagerly"])
+def test_the_mean_of_several_looks_finds_the_way_where_one_is_often_misled(way):
+    keras.utils.set_random_seed(0)  # graphs that are built alike draw alike then: nine looks were one
+    uphill = np.resize(np.float32([1, -1]), (4, 4, 1))  # a grey image lies on the boundary
+    inputs = keras.Input((4, 4, 1))
+    random = keras.Model(inputs, Flips()(keras.layers.Dense(2)(keras.layers.Flatten()(inputs))))
+    random.set_weights([np.stack([-uphill.ravel(), uphill.ravel()], axis=1), np.zeros(2, "float32")])
+    image, label = np.full((600, 4, 4, 1), 0.5, "float32"), np.zeros(600, int)
+    right = {}
+    for samples in (1, 9):
+        attack = la.PGD(eps=0.1, steps=1, random_start=False, keep="last", loss="margin", samples=samples)
+        if way == "eagerly":
+            x = attack(random, image, label).numpy()
+        else:
+            result = la.run_attack(random, (image, label), attack, region="full", stop="worst")
+            assert result.gradient_evaluations == len(image) * samples
+            x = result.images
+        right[samples] = np.mean((np.sign(x - image) == uphill).all(axis=(1, 2, 3)))
+    # 0.7 of single looks, and of nine looks' majorities 0.9
+    assert 0.55 < right[1] < 0.82 < right[9]
