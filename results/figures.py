@@ -13,6 +13,7 @@ from locadv_tf.reports.over_seeds import ENOUGH
 CONTROLS = {
     "": "natural", "_compute": "natural, equal compute", "_noise": "noise", "_mask": "random mask", "_at": "AT",
 }  # fmt: skip
+RECIPES = ("cifar10-plain-4", "cifar10-modern-4")  # the same data: one overfits, one is regularized
 REGIONS = {"none": "not attacked", "background": "background", "foreground": "foreground", "full": "full"}
 
 
@@ -23,6 +24,8 @@ def pictures(studies):
         if study.paired >= ENOUGH:
             made[f"differences-{study.name}"] = differences(study)
         made[f"accuracy-{study.name}"] = accuracies(study)
+    if recipes := [study for study in studies if study.name in RECIPES and study.paired >= ENOUGH]:
+        made["course-cifar10"] = courses(recipes)
     return made
 
 
@@ -48,6 +51,25 @@ def differences(study):
     title = f"{study.title}. Left of 0 LAT's loss is lower; a small dot is a seed; scales differ"
     picture = plotting.paired_intervals(panels, title=title)
     return plotting.Picture(picture.figure, f"{study.title}. {picture.alt}"), panels
+
+
+def courses(studies):
+    """The natural loss on validation images over epochs, natural training and LAT, means over seeds: by study."""
+    trainings = ("natural", "LAT")
+    keys = {study.name: f"val_loss: {study.title}" for study in studies}
+    shown = {model: {} for model in trainings}
+    for study in studies:
+        seeds = set.intersection(*(set(study.courses[model]) for model in trainings))
+        for model in trainings:
+            shown[model][keys[study.name]] = np.mean([study.courses[model][seed] for seed in seeds], axis=0).tolist()
+    title = "Natural images that training does not see: means over seeds"
+    picture = plotting.training_curves(shown, keys=[*keys.values()], title=title)
+    low = [
+        f"{model}, {key.removeprefix('val_loss: ')} {min(losses):.3g} (epoch {1 + int(np.argmin(losses))})"
+        for model, of_model in shown.items()
+        for key, losses in of_model.items()
+    ]
+    return plotting.Picture(picture.figure, f"{title}. {picture.alt} Lowest: {'; '.join(low)}."), shown
 
 
 def accuracies(study):

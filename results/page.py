@@ -61,10 +61,14 @@ class Found:
         self.costs = pd.read_csv(costs).set_index("model") if costs.exists() else pd.DataFrame()
         self.failed, self.differences, of_seed, paths = [], {}, {}, sorted(folder.glob("*/metrics.json"))
         self.of_places = {}  # by training: each seed's accuracy, background attacked minus random places attacked
+        self.courses = {}  # by training and seed: the natural loss on validation images, epoch by epoch
         self.cells = len(paths)
         for path in paths:
             content = json.loads(path.read_text(encoding="utf-8"))
-            of_seed.setdefault(content["parameters"]["seed"], []).extend(content["results"]["rows"])
+            seed = content["parameters"]["seed"]
+            of_seed.setdefault(seed, []).extend(content["results"]["rows"])
+            for model, history in content["results"]["histories"].items():
+                self.courses.setdefault(model, {})[seed] = history["val_natural_loss"]
             attacked = {row["model"]: row for row in content["results"]["rows"] if row["condition"] == "background"}
             for row in content["results"]["other_mask"]:
                 difference = attacked[row["model"]]["accuracy"] - row["accuracy"]
@@ -103,10 +107,20 @@ class Found:
         """What random places of the background's area do beside the background, in points, under the same attack."""
         if not (values := self.of_places.get(model)):
             return "–"
-        mean, *ends = (None if value is None else 100 * value for value in mean_interval(values))
-        shown = len(values) >= ENOUGH and None not in ends
-        interval = f" [{', '.join(_signed(end, 1) for end in ends)}]" if shown else ""
-        return f"{_signed(mean, 1)}{interval} points ({len(values)})"
+        return f"{_with_ends([100 * value for value in values], 1)} points ({len(values)})"
+
+    def last(self, control):
+        """LAT minus a control: the natural loss on validation images after the last epoch."""
+        return self._of_courses(control, lambda losses: losses[-1])
+
+    def best(self, control):
+        """The same after the epoch where it is lowest, for each training its own."""
+        return self._of_courses(control, min)
+
+    def _of_courses(self, control, pick):
+        lat, other = (self.courses.get(model, {}) for model in ("LAT", control))
+        values = [pick(lat[seed]) - pick(other[seed]) for seed in sorted(set(lat) & set(other))]
+        return f"{_with_ends(values, 3)} ({len(values)})" if values else "–"
 
     def value(self, model, region, quantity, *, strongest=False):
         """A mean over seeds with its interval."""
@@ -131,6 +145,13 @@ class Found:
 
 def _signed(value, digits):
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _with_ends(values, digits):
+    """The mean over seeds, with its interval where there are enough of them."""
+    mean, *ends = mean_interval(values)
+    shown = len(values) >= ENOUGH and None not in ends
+    return _signed(mean, digits) + (f" [{', '.join(_signed(end, digits) for end in ends)}]" if shown else "")
 
 
 def _mean(row, quantity):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from locadv_tf.plotting.style import WIDTH, Picture, add_legend, refuse_nothing, styles, unique
 
@@ -231,7 +231,8 @@ def training_curves(histories, *, keys=("val_natural_loss", "val_adversarial_los
         axis.set(xlabel="epoch", title=quantity)
         if scale == 1:
             axis.set_yscale("log", subs=[])
-            axis.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
+            low, high = axis.get_ylim()
+            axis.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5]) if high > 6 * low else MaxNLocator(6))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
