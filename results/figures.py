@@ -24,6 +24,8 @@ def pictures(studies):
         if study.paired >= ENOUGH:
             made[f"differences-{study.name}"] = differences(study)
         made[f"accuracy-{study.name}"] = accuracies(study)
+    if enough := [study for study in studies if study.paired >= ENOUGH]:
+        made["headline"] = headline(enough)
     if recipes := [study for study in studies if study.name in RECIPES and study.paired >= ENOUGH]:
         made["course-cifar10"] = courses(recipes)
     return made
@@ -51,6 +53,21 @@ def differences(study):
     title = f"{study.title}. Left of 0 LAT's loss is lower; a small dot is a seed; scales differ"
     picture = plotting.paired_intervals(panels, title=title)
     return plotting.Picture(picture.figure, f"{study.title}. {picture.alt}"), panels
+
+
+def headline(studies):
+    """What the abstract claims most: LAT minus each other training, loss on natural images, a panel per study."""
+    panels = {
+        study.title: [
+            difference(study, f"natural_loss{end}", control)
+            for end, control in CONTROLS.items()
+            if f"natural_loss{end}" in study.claims.index
+        ]
+        for study in studies
+    }
+    title = "Loss on natural images: LAT minus another training. Left of 0 LAT's is lower; scales differ"
+    picture = plotting.paired_intervals(panels, title=title)
+    return plotting.Picture(picture.figure, f"{title}. {picture.alt}"), panels
 
 
 def courses(studies):

@@ -246,7 +246,7 @@ def fill(text, found):
 def images(found, kind, *, to):
     """The main studies' figures of a kind, as Markdown."""
     made = figures.pictures([study for study in found if study.name in MAIN])
-    shown = {name: picture for name, (picture, _) in made.items() if name.startswith(f"{kind}-")}
+    shown = {name: picture for name, (picture, _) in made.items() if name.partition("-")[0] == kind}
     return "\n".join(figures.image(name, picture, to=to) for name, picture in shown.items())
 
 
@@ -309,8 +309,7 @@ def readme_block(found):
     shown = [study for study in found if study.name in MAIN]
     if not any(study.paired >= ENOUGH for study in shown):
         return ""
-    pictures = images(shown, "differences", to="results/figures/").replace("\n", " ")  # the README's lines are counted
-    lines = [pictures, "", *claims_table(shown).splitlines()]
+    lines = [images(shown, "headline", to="results/figures/"), "", *claims_table(shown).splitlines()]
     for quantity in ("natural", "background"):
         text = f"LAT − random mask, {quantity} loss"
         lines.append("| " + " | ".join([text, *(study.effect(f"{quantity}_loss_mask") for study in shown)]) + " |")

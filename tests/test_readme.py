@@ -273,6 +273,11 @@ def test_the_readme_shows_one_picture_and_says_what_is_in_it():
     assert "`make picture`" in README and f"images/{Path(target).name}" in (ROOT / "docs/picture.py").read_text()
 
 
+def test_what_was_measured_is_on_the_first_screen():
+    first = "\n".join(README.splitlines()[:25])
+    assert "](results/figures/headline.png)" in first and "<!-- end of results -->" in first
+
+
 def test_every_module_has_its_place_in_the_readme():
     """Every package, and every module that stands beside the packages."""
     rows = "\n".join(re.findall(r"^\| `.*", README, re.MULTILINE))

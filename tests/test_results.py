@@ -342,6 +342,10 @@ def test_differences_are_drawn_from_three_seeds_on_with_each_seed_as_a_dot(tmp_p
     assert [(row["against"], row["difference"]) for row in rows] == [
         ("natural", -0.5), ("AT", 0.25), ("natural", -1.5), ("AT", 0.125),
     ]  # fmt: skip
+    _, of_studies = made["headline"]  # of the README: the natural loss, a panel per study
+    assert [(row["against"], row["difference"]) for row in of_studies["MNIST, 26/255"]] == [
+        ("natural", -0.5), ("AT", 0.25),
+    ]  # fmt: skip
     assert len(picture.figure.axes) == 3 and rows[1]["values"] == [0.25, 0.25 + 1 / 64, 0.25 + 2 / 64]
     figures.write(made, tmp_path)
     (tmp_path / "old.png").write_bytes(b"")
@@ -380,7 +384,7 @@ def test_the_readme_gets_figure_and_table_from_three_seeds_on():
     block = page.readme_block([drawn(3)])
     once = page.between_marks(text, block)
     assert once == text.replace("More.", f"{block}\n\nMore.") and page.between_marks(once, block) == once
-    assert "](results/figures/differences-mnist-26.png)" in block and "| LAT − random mask, natural loss | – |" in block
+    assert "](results/figures/headline.png)" in block and "| LAT − random mask, natural loss | – |" in block
     assert len(block.splitlines()) <= 13
 
 
