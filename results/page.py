@@ -27,9 +27,9 @@ TITLES = {
     "photographs": "photographs",
 }  # fmt: skip
 CLAIMS = {
-    "sensitivity": "the background attack fools natural training more often than noise (points)",
+    "sensitivity": "a background attack fools natural training more often than noise (points of those read correctly)",
     "imperceptible": "… imperceptibly (by convention)",
-    "unnecessary": "… unnecessarily: LAT regains accuracy at no loss of natural accuracy",
+    "unnecessary": "… unnecessarily: LAT regains accuracy, and loses at most 1 point of natural accuracy",
     "natural_loss": "LAT has the lower loss on natural images",
     "background_loss": "LAT has the lower loss on background-adversarial images",
 }
@@ -120,7 +120,7 @@ class Found:
     def _of_courses(self, control, pick):
         lat, other = (self.courses.get(model, {}) for model in ("LAT", control))
         values = [pick(lat[seed]) - pick(other[seed]) for seed in sorted(set(lat) & set(other))]
-        return f"{_with_ends(values, 3)} ({len(values)})" if values else "–"
+        return f"{_with_ends(values, 4)} ({len(values)})" if values else "–"
 
     def value(self, model, region, quantity, *, strongest=False):
         """A mean over seeds with its interval."""
@@ -240,7 +240,7 @@ def fill(text, found):
         lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in found if study.name in MAIN]
         return "\n".join(line for line in lines if not line.endswith("–")) or "- not run yet"
 
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\{([\w.]+)\}", put, text))
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\{(\w+\.[\w, ]+)\}", put, text))
 
 
 def images(found, kind, *, to):

@@ -290,8 +290,26 @@ def test_the_short_answer_is_what_the_runs_say():
     for model in ("natural", "LAT"):  # the modern recipe does not overfit
         course = mean_course(modern, model)
         assert course[-1] < 1.02 * course.min()
-    low, high = re.findall(r"[−+]\d\.\d+", plain.best("natural"))[1:]
-    assert low[0] == "−" and high[0] == "+"  # as if both had stopped in time: no difference is seen
+    clear = {study.name: [holds_no_zero(study.best(control)) for control in BEST] for study in (mnist, plain)}
+    assert clear == {"mnist-26": [False] * 3, "cifar10-plain-4": [False] * 3}  # as if both had stopped in time
+    assert modern.best("natural")[0] == "+" and holds_no_zero(modern.best("natural"))
+    for study in (mnist, plain):  # where the ensemble attacks the object, and the full image
+        rows = study.rows[study.rows["attack"].str.startswith("LocalizedAutoAttack")].set_index(["model", "region"])
+        high = rows["accuracy_high"].groupby(level=[0, 1]).max()
+        low = rows["accuracy_low"].groupby(level=[0, 1]).max()
+        for region, others in (("foreground", ("random mask", "AT")), ("full", ("AT",))):
+            assert all(high["LAT", region] < low[other, region] for other in others), (study.name, region)
+    natural = plain.rows[plain.rows["region"] == "none"].set_index("model")  # "too sure of its mistakes"
+    assert natural.loc["LAT", "ece_high"] < 0.5 * natural.loc["natural", "ece_low"]
+
+
+BEST = ("natural", "natural, equal compute", "AT")
+
+
+def holds_no_zero(text):
+    """Whether both ends of a printed interval have one sign."""
+    _, low, high = re.findall(r"[−+]\d\.\d+", text)
+    return low[0] == high[0]
 
 
 def mean_course(study, model):
@@ -369,8 +387,8 @@ def test_validation_losses_are_compared_at_the_end_and_at_each_ones_best_epoch()
         "natural": {seed: [2.0, 0.5, 1.0 + seed] for seed in range(3)},
         "LAT": {seed: [2.0, 1.0, 0.75, 1.0] for seed in range(4)},  # the last one has no partner
     }
-    assert found.best("natural") == "+0.250 (3)" and found.best("noise") == "–"
-    assert found.last("natural").startswith("−1.000 [") and found.last("natural").endswith(" (3)")
+    assert found.best("natural") == "+0.2500 (3)" and found.best("noise") == "–"
+    assert found.last("natural").startswith("−1.0000 [") and found.last("natural").endswith(" (3)")
     picture, shown = figures.pictures([found])["course-cifar10"]
     assert shown["natural"] == {"val_loss: CIFAR-10, plain, 4/255": [2.0, 0.5, 2.0]}
     assert "LAT, CIFAR-10, plain, 4/255 0.75 (epoch 3)" in picture.alt
