@@ -82,7 +82,8 @@ def courses(studies):
     for study in studies:
         seeds = set.intersection(*(set(study.courses[model]) for model in trainings))
         for model in trainings:
-            shown[model][keys[study.name]] = np.mean([study.courses[model][seed] for seed in seeds], axis=0).tolist()
+            losses = [study.courses[model][seed]["val_natural_loss"] for seed in seeds]
+            shown[model][keys[study.name]] = np.mean(losses, axis=0).tolist()
     title = "Natural images that training does not see: means over seeds"
     picture = plotting.training_curves(shown, keys=[*keys.values()], title=title)
     low = [

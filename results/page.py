@@ -34,6 +34,7 @@ CLAIMS = {
     "background_loss": "LAT has the lower loss on background-adversarial images",
 }
 MAIN = ("mnist-26", "cifar10-plain-4", "cifar10-modern-4", "photographs-4")  # what the README has room for
+BLOBS = "-blobs"  # ends the name of a study that attacks other random places: what it finds is the main one's
 BEGIN, END = "<!-- results: written by results/page.py -->", "<!-- end of results -->"
 
 
@@ -59,22 +60,21 @@ class Found:
         self.rows = pd.read_csv(folder / "collected.csv")
         costs = folder / "costs.csv"
         self.costs = pd.read_csv(costs).set_index("model") if costs.exists() else pd.DataFrame()
-        self.failed, self.differences, of_seed, paths = [], {}, {}, sorted(folder.glob("*/metrics.json"))
-        self.of_places = {}  # by training: each seed's accuracy, background attacked minus random places attacked
-        self.courses = {}  # by training and seed: the natural loss on validation images, epoch by epoch
+        self.failed, self.unfit, self.differences, of_seed = [], set(), {}, {}
+        paths = sorted(folder.glob("*/metrics.json"))
+        self.courses = {}  # by training and seed: each quantity's value, epoch by epoch
         self.cells = len(paths)
         for path in paths:
             content = json.loads(path.read_text(encoding="utf-8"))
             seed = content["parameters"]["seed"]
             of_seed.setdefault(seed, []).extend(content["results"]["rows"])
             for model, history in content["results"]["histories"].items():
-                self.courses.setdefault(model, {})[seed] = history["val_natural_loss"]
-            attacked = {row["model"]: row for row in content["results"]["rows"] if row["condition"] == "background"}
-            for row in content["results"]["other_mask"]:
-                difference = attacked[row["model"]]["accuracy"] - row["accuracy"]
-                self.of_places.setdefault(row["model"], []).append(difference)
-            for rows in content["results"]["verdicts"].values():
-                self.failed += [f"{path.parent.name}: {row['check']}" for row in rows if row["outcome"] == "fail"]
+                self.courses.setdefault(model, {})[seed] = history
+            for row in (row for rows in content["results"]["verdicts"].values() for row in rows):
+                self.failed += [f"{path.parent.name}: {row['check']}"] if row["outcome"] == "fail" else []
+                self.unfit |= {row["check"]} if row["outcome"] == "does not apply" else set()
+        elsewhere = folder.with_name(f"{folder.name}{BLOBS}").glob("*/metrics.json")
+        self.of_pixels, self.of_blobs = of_places([*paths, *elsewhere])
         for seed in sorted(of_seed):
             for row in claims.differences(of_seed[seed]):
                 self.differences.setdefault(row["key"], []).append(row["difference"])
@@ -103,23 +103,28 @@ class Found:
         row = self.claims.loc[key]
         return f"{self._effect(row).removeprefix(', ')} ({int(row['seeds'])})"
 
-    def places(self, model):
-        """What random places of the background's area do beside the background, in points, under the same attack."""
-        if not (values := self.of_places.get(model)):
-            return "–"
-        return f"{_with_ends([100 * value for value in values], 1)} points ({len(values)})"
+    def pixels(self, model):
+        """What random pixels of the background's area do beside the background, in points, under the same attack."""
+        return _points(self.of_pixels.get(model))
 
-    def last(self, control):
-        """LAT minus a control: the natural loss on validation images after the last epoch."""
-        return self._of_courses(control, lambda losses: losses[-1])
+    def blobs(self, model):
+        """The same with blobs, as in the training "random mask"."""
+        return _points(self.of_blobs.get(model))
 
-    def best(self, control):
-        """The same after the epoch where it is lowest, for each training its own."""
-        return self._of_courses(control, min)
+    def last(self, control, quantity="loss"):
+        """LAT minus a control, on natural validation images after the last epoch: the loss, or the accuracy."""
+        return self._of_courses(control, quantity, lambda values: values[-1])
 
-    def _of_courses(self, control, pick):
+    def best(self, control, quantity="loss"):
+        """The same after each one's best epoch: the one with the lowest loss, or with the highest accuracy."""
+        return self._of_courses(control, quantity, {"loss": min, "accuracy": max}[quantity])
+
+    def _of_courses(self, control, quantity, pick):
         lat, other = (self.courses.get(model, {}) for model in ("LAT", control))
-        values = [pick(lat[seed]) - pick(other[seed]) for seed in sorted(set(lat) & set(other))]
+        name, seeds = f"val_natural_{quantity}", sorted(set(lat) & set(other))
+        values = [pick(lat[seed][name]) - pick(other[seed][name]) for seed in seeds]
+        if quantity == "accuracy":
+            return _points(values)
         return f"{_with_ends(values, 4)} ({len(values)})" if values else "–"
 
     def value(self, model, region, quantity, *, strongest=False):
@@ -141,6 +146,24 @@ class Found:
             ends = (_signed(scale * row[f"difference_{end}"], digits) for end in ("low", "high"))
             text += f" [{', '.join(ends)}]"
         return text + (" points" if points else "")
+
+
+def of_places(paths):
+    """By training each seed's accuracy, background attacked minus random places attacked: single pixels; blobs."""
+    pixels, blobs = {}, {}
+    for path in sorted(paths):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind = blobs if content["parameters"].get("other_smoothness") else pixels
+        attacked = {row["model"]: row for row in content["results"]["rows"] if row["condition"] == "background"}
+        for row in content["results"]["other_mask"]:
+            kind.setdefault(row["model"], []).append(attacked[row["model"]]["accuracy"] - row["accuracy"])
+    return pixels, blobs
+
+
+def _points(shares):
+    if not shares:
+        return "–"
+    return f"{_with_ends([100 * share for share in shares], 1)} points ({len(shares)})"
 
 
 def _signed(value, digits):
@@ -170,7 +193,8 @@ def read(folder=HERE / "runs"):
     for study in yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))["studies"]:
         planned[study["name"]] = planned.get(study["name"], 0) + len(study["trainings"]) * study["seeds"]
     there = [name for name in planned if (folder / name / "claims.csv").exists()]
-    return [Found(folder / name, planned[name]) for name in there], [name for name in planned if name not in there]
+    found = [Found(folder / name, planned[name]) for name in there if not name.endswith(BLOBS)]
+    return found, [name for name in planned if name not in there]
 
 
 def datasets():
@@ -201,9 +225,25 @@ def controls_table(found, quantity):
 
 def places_table(found):
     """The attack on the background beside the attack on random places, for each training."""
-    shown = [model for model in TRAININGS if any(model in study.of_places for study in found)]
-    lines = [["training", *(study.title for study in found)], ["---"] * (len(found) + 1)]
-    return _table(lines + [[model, *(study.places(model) for study in found)] for model in shown])
+    lines = [["training, places", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    for model in TRAININGS:
+        for kind in ("pixels", "blobs"):
+            told = [getattr(study, kind)(model) for study in found]
+            if set(told) != {"–"}:
+                lines.append([f"{model}, {kind}", *told])
+    return _table(lines)
+
+
+def epochs_table(found):
+    """LAT minus each other training on natural validation images, after the last epoch and after each one's best."""
+    lines = [["LAT minus …", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    for quantity in ("loss", "accuracy"):
+        for control in figures.CONTROLS.values():
+            for when in ("last", "best"):
+                told = [getattr(study, when)(control, quantity) for study in found]
+                if set(told) != {"–"}:
+                    lines.append([f"{control}: {quantity}, {when} epoch", *told])
+    return _table(lines)
 
 
 def trainings_table(study):
@@ -259,6 +299,8 @@ _SHARED = (
 def _checked(study):
     lost = int(study.rows.groupby("model")["diverged"].max().sum())
     failed = f"**Checks that failed: {'; '.join(study.failed)}.**" if study.failed else "No check failed."
+    if study.unfit:
+        failed += f" Checks that did not apply: {'; '.join(sorted(study.unfit))}."
     return failed + (f" **Trainings that diverged: {lost}.**" if lost else " No training diverged.")
 
 
@@ -278,9 +320,13 @@ def page(found, missing, folder=HERE):
         controls_table(found, "natural"),
         "Loss under the background attack (PGD-40):",
         controls_table(found, "background"),
+        "## After the last epoch, and after the best",
+        "The same on natural validation images (500 per seed), after the last epoch and after each one's best: the one "
+        "with the lowest loss, or with the highest accuracy. Not in the protocol; it gives no verdict.",
+        epochs_table(found),
         "## The attack on random places",
-        "Accuracy under PGD-40 on the background minus under the same attack on random places of equal area. Above 0 "
-        "the random places do more harm.",
+        "Accuracy under PGD-40 on the background minus under the same attack on random places of equal area: single "
+        "pixels, or blobs as in the training *random mask*. Above 0 the random places do more harm.",
         places_table(found),
     ]
     parts.append("## Every training")

@@ -28,6 +28,7 @@ DEFAULTS = {  # what each is stands beside it in the parameters cell of notebook
     "eps_multiples": [0.25, 0.5, 1.0, 1.5],
     "mask": None,
     "other_mask": "center",
+    "other_smoothness": None,
     "correlation": None,
     "image_size": None,
     "train_limit": None,
@@ -187,6 +188,13 @@ def _asked(parameters):
                 f"fine_tune={asked['fine_tune']} with trainings={asked['trainings']}; expected 'natural' as the first, "
                 "from whose weights the others go on."
             )
+    if asked["other_smoothness"] is not None:
+        validation.fraction(asked["other_smoothness"], name="other_smoothness", high=100)
+        if asked["other_mask"] != "random":
+            raise ValueError(
+                f"other_smoothness={asked['other_smoothness']} with other_mask={asked['other_mask']!r}; expected "
+                "other_mask='random', whose places it makes blobs."
+            )
     if asked["classifier"] is not None:
         validation.choice(asked["classifier"], CLASSIFIERS, name="classifier")
     return asked
@@ -196,13 +204,15 @@ def _data(asked):
     options = {"mask": asked["mask"], "seed": asked["seed"], "memory": asked["memory"]}
     options |= {} if asked["correlation"] is None else {"correlation": asked["correlation"]}
     options |= {} if asked["image_size"] is None else {"image_size": 2 * (asked["image_size"],)}
+    other = {"mask": asked["other_mask"]}
+    other |= {} if asked["other_smoothness"] is None else {"mask_options": {"smoothness": asked["other_smoothness"]}}
     limit = asked["test_limit"]
     curves = CURVES if limit is None else min(limit, CURVES)
     return Data(
         load_data(asked["dataset"], "train", limit=asked["train_limit"], **options),
         load_data(asked["dataset"], "validation", limit=curves, **options),
         load_data(asked["dataset"], "test", limit=limit, **options),
-        load_data(asked["dataset"], "test", limit=limit, **(options | {"mask": asked["other_mask"]})),
+        load_data(asked["dataset"], "test", limit=limit, **(options | other)),
         class_names(asked["dataset"]),
     )
 

@@ -41,6 +41,11 @@ def test_the_defaults_are_those_of_the_notebook():
         ({"attack_limit": 0}, "attack_limit=0; expected a whole number, at least 1"),
         ({"fine_tune": 0}, "fine_tune=0; expected a whole number, at least 1"),
         ({"fine_tune": 2, "trainings": ["LAT", "natural"]}, "fine_tune=2 with .* expected 'natural' as the first"),
+        ({"other_smoothness": 2.0}, "other_smoothness=2.0 with other_mask='center'; expected other_mask='random'"),
+        (
+            {"other_smoothness": -1.0, "other_mask": "random"},
+            "other_smoothness=-1.0 is out of range; expected a number from",
+        ),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(parameters, message, monkeypatch):
@@ -195,6 +200,18 @@ def test_what_the_pictures_need_belongs_to_the_rows(run):
     again = la.summarize(la.measure(run.models["LAT"], run.test, run.attack, seed=3))
     assert again.items() <= row.items()
     assert row["accuracy"] == np.mean(run.measurements["LAT"]["background"].correct)
+
+
+def test_the_random_places_of_the_attack_are_blobs_where_that_is_asked_for():
+    """Fewer edges between the region and the rest, in the same area."""
+    own = la.to_arrays(la.load_data("digits", "test", limit=10, seed=3))[2]
+    edges, areas = [], []
+    for smoothness in (None, 2.0):
+        data = module._data(module.DEFAULTS | TINY | {"other_mask": "random", "other_smoothness": smoothness})
+        masks = la.to_arrays(data.elsewhere)[2]
+        edges.append(np.abs(np.diff(masks, axis=1)).sum())
+        areas.append(masks.sum(axis=(1, 2, 3)).tolist())
+    assert edges[1] < edges[0] / 2 and areas[0] == areas[1] == own.sum(axis=(1, 2, 3)).tolist()
 
 
 class Unequal(tfds.core.GeneratorBasedBuilder, skip_registration=True):
