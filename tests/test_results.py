@@ -253,6 +253,16 @@ def test_every_number_of_the_pages_comes_from_the_kept_runs():
 
 
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_what_was_trained_once_more_for_blobs_is_what_was_kept():
+    once_more = [path for path in KEPT if path.parents[1].name.endswith(page.BLOBS)]
+    for path in once_more:
+        kept = RESULTS / "runs" / path.parents[1].name.removesuffix(page.BLOBS) / path.parent.name / path.name
+        first, second = (json.loads(run.read_text(encoding="utf-8"))["results"] for run in (kept, path))
+        assert first["rows"] == second["rows"] and first["other_mask"] != second["other_mask"]
+    assert len(once_more) >= 6
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
 def test_the_short_answer_is_what_the_runs_say():
     """Prose in results/answer.md, README.md and lesson 04: so it is of three studies; of others nothing is known."""
     found = {study.name: study for study in page.read()[0] if study.name in page.MAIN and study.paired >= 3}
@@ -274,8 +284,8 @@ def test_the_short_answer_is_what_the_runs_say():
         assert tuple((claims["difference_low"] > 0) * 1 - (claims["difference_high"] < 0) * 1) == sides, name
     for study in found.values():  # random pixels in the attack: "on all three"
         assert len(study.of_pixels["natural"]) >= 3 and mean_interval(study.of_pixels["natural"])[1] > 0
-    assert [name for name, study in found.items() if study.of_blobs] == ["mnist-26"]  # "on MNIST blobs, too"
-    for study in (mnist,):
+    assert [name for name, study in found.items() if study.of_blobs] == ["mnist-26", "cifar10-plain-4"]
+    for study in (mnist, plain):  # "blobs, too"
         assert len(study.of_blobs["natural"]) == 3 and mean_interval(study.of_blobs["natural"])[1] > 0
     rows = {study.name: study.rows.set_index(["model", "attack", "region"]).sort_index() for study in (plain, modern)}
     unharmed = {model: rows["cifar10-plain-4"].loc[(model, "natural", "none")] for model in ("LAT", "AT")}
