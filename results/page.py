@@ -61,20 +61,19 @@ class Found:
         costs = folder / "costs.csv"
         self.costs = pd.read_csv(costs).set_index("model") if costs.exists() else pd.DataFrame()
         self.failed, self.unfit, self.differences, of_seed = [], set(), {}, {}
-        paths = sorted(folder.glob("*/metrics.json"))
         self.courses = {}  # by training and seed: each quantity's value, epoch by epoch
-        self.cells = len(paths)
-        for path in paths:
-            content = json.loads(path.read_text(encoding="utf-8"))
+        runs = contents(folder)
+        self.cells = len(runs)
+        for cell, content in runs.items():
             seed = content["parameters"]["seed"]
             of_seed.setdefault(seed, []).extend(content["results"]["rows"])
             for model, history in content["results"]["histories"].items():
                 self.courses.setdefault(model, {})[seed] = history
             for row in (row for rows in content["results"]["verdicts"].values() for row in rows):
-                self.failed += [f"{path.parent.name}: {row['check']}"] if row["outcome"] == "fail" else []
+                self.failed += [f"{cell}: {row['check']}"] if row["outcome"] == "fail" else []
                 self.unfit |= {row["check"]} if row["outcome"] == "does not apply" else set()
-        elsewhere = folder.with_name(f"{folder.name}{BLOBS}").glob("*/metrics.json")
-        self.of_pixels, self.of_blobs = of_places([*paths, *elsewhere])
+        elsewhere = contents(folder.with_name(f"{folder.name}{BLOBS}"))
+        self.of_pixels, self.of_blobs = of_places([*runs.values(), *elsewhere.values()])
         for seed in sorted(of_seed):
             for row in claims.differences(of_seed[seed]):
                 self.differences.setdefault(row["key"], []).append(row["difference"])
@@ -148,11 +147,16 @@ class Found:
         return text + (" points" if points else "")
 
 
-def of_places(paths):
+def contents(folder):
+    """The content of each `metrics.json` of a study, by its cell."""
+    paths = sorted(folder.glob("*/metrics.json"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def of_places(runs):
     """By training each seed's accuracy, background attacked minus random places attacked: single pixels; blobs."""
     pixels, blobs = {}, {}
-    for path in sorted(paths):
-        content = json.loads(path.read_text(encoding="utf-8"))
+    for content in runs:
         kind = blobs if content["parameters"].get("other_smoothness") else pixels
         attacked = {row["model"]: row for row in content["results"]["rows"] if row["condition"] == "background"}
         for row in content["results"]["other_mask"]:
@@ -193,6 +197,8 @@ def read(folder=HERE / "runs"):
     for study in yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))["studies"]:
         planned[study["name"]] = planned.get(study["name"], 0) + len(study["trainings"]) * study["seeds"]
     there = [name for name in planned if (folder / name / "claims.csv").exists()]
+    # The page has no place to say of these that they have begun.
+    there = [name for name in there if not name.endswith(BLOBS) or len(contents(folder / name)) == planned[name]]
     found = [Found(folder / name, planned[name]) for name in there if not name.endswith(BLOBS)]
     return found, [name for name in planned if name not in there]
 
