@@ -14,6 +14,7 @@ from pathlib import Path
 import figures
 import lessons
 import pandas as pd
+import reliance
 import yaml
 
 from locadv_tf import TRAININGS
@@ -55,7 +56,7 @@ class Found:
     """What is kept of one study."""
 
     def __init__(self, folder, planned):
-        self.name, self.planned = folder.name, planned
+        self.name, self.planned, self.folder = folder.name, planned, folder
         self.claims = pd.read_csv(folder / "claims.csv").set_index("key")
         self.rows = pd.read_csv(folder / "collected.csv")
         costs = folder / "costs.csv"
@@ -63,7 +64,7 @@ class Found:
         self.failed, self.unfit, self.differences, of_seed = [], set(), {}, {}
         self.courses = {}  # by training and seed: each quantity's value, epoch by epoch
         runs = contents(folder)
-        self.cells = len(runs)
+        self.cells, self.exchanged = len(runs), reliance.compared(runs.values())
         for cell, content in runs.items():
             seed = content["parameters"]["seed"]
             of_seed.setdefault(seed, []).extend(content["results"]["rows"])
@@ -252,6 +253,26 @@ def epochs_table(found):
     return _table(lines)
 
 
+def reliance_table(found):
+    """The measures of reliance on the background, for each training."""
+    lines = [["training", "measure", *(study.title for study in found)], ["---"] * (len(found) + 2)]
+    return _table(lines + reliance.measures([study.folder for study in found]))
+
+
+def exchanged_parts(study):
+    """A study's tables of exchanged backgrounds, with what they mean; [] where none were exchanged."""
+    trainings = reliance.exchanged(study.folder)
+    if not trainings:
+        return []
+    heads = ["training", *(name for name, *_ in reliance.VARIANTS.values())]
+    parts = [f"### {study.title}, backgrounds exchanged", _EXCHANGED, _table([heads, ["---"] * len(heads), *trainings])]
+    if study.exchanged:
+        heads = ["pair", *(reliance.VARIANTS[name][0] for name in reliance.COMPARED), "seeds"]
+        parts.append("Differences in points, paired by seed (not corrected):")
+        parts.append(_table([heads, ["---"] * len(heads), *study.exchanged]))
+    return parts
+
+
 def trainings_table(study):
     """Every training of a study: losses, accuracies, calibration and cost."""
     heads = ["training", "natural loss", "natural accuracy", "ECE", "background loss, PGD-40"]
@@ -302,6 +323,22 @@ _SHARED = (
 )
 
 
+_RELIANCE = (
+    "What a disturbed background does beside a disturbed object, on 200 test images per seed. *Attack*: the share of "
+    "images that PGD-10 turns wrong on a piece of the background minus that on a piece of the object of equal area. "
+    "*Noise*: RFS, relative foreground sensitivity, −1 to 1. *Gradient*: the background's share of the gradient's "
+    "energy over its share of the area. Attack above 0, noise below 0, gradient above 1: the background matters more. "
+    "On classifiers whose reliance was known, noise and gradient followed it and the attack did not; none compared "
+    "trainings well ([the older runs](../docs/results.md#does-the-model-rely-on-the-background)). With other masks: "
+    "`reliance.csv` of each study."
+)
+_EXCHANGED = (
+    "Balanced accuracy in %, on 200 test photographs per seed: as they are; with the object before the background of "
+    "another photograph of its *own class*, or of *any class*; and the background with the place of the object filled "
+    "(*no object*). BG-Gap is own class minus any class: above 0 the background tells the label (Xiao et al. 2021)."
+)
+
+
 def _checked(study):
     lost = int(study.rows.groupby("model")["diverged"].max().sum())
     failed = f"**Checks that failed: {'; '.join(study.failed)}.**" if study.failed else "No check failed."
@@ -334,6 +371,10 @@ def page(found, missing, folder=HERE):
         "Accuracy under PGD-40 on the background minus under the same attack on random places of equal area: single "
         "pixels, or blobs as in the training *random mask*. Above 0 the random places do more harm.",
         places_table(found),
+        "## Reliance on the background",
+        _RELIANCE,
+        reliance_table(found),
+        *(part for study in found for part in exchanged_parts(study)),
     ]
     parts.append("## Every training")
     for study in found:
@@ -408,7 +449,7 @@ def on_gpus(folder):
         sys.exit("nothing is kept in results/on-gpus/runs yet; run: python results/run.py --on-gpus")
     figures.write(figures.pictures([study for study in found if study.name in MAIN]), folder / "figures")
     heading, text = page(found, missing, folder).split("\n\n", maxsplit=1)
-    text = text.replace("](PROTOCOL.md)", "](../PROTOCOL.md)")
+    text = text.replace("](../", "](../../").replace("](PROTOCOL.md)", "](../PROTOCOL.md)")
     (folder / "README.md").write_text(f"{heading}\n\n{ON_GPUS}\n\n{text}", encoding="utf-8")
     print(folder / "README.md")
 

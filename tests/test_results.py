@@ -16,7 +16,7 @@ import locadv_tf as la
 from locadv_tf.evaluation.intervals import mean_interval
 from locadv_tf.evaluation.natural import natural
 from locadv_tf.playground.collection import STORED
-from locadv_tf.reports import collect, metrics, notebooks, schema
+from locadv_tf.reports import collect, metrics, notebooks, over_seeds, schema
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -25,6 +25,7 @@ import again  # noqa: E402
 import figures  # noqa: E402
 import lessons  # noqa: E402
 import page  # noqa: E402
+import reliance  # noqa: E402
 import run as results_run  # noqa: E402
 
 PLAN = yaml.safe_load((RESULTS / "plan.yaml").read_text(encoding="utf-8"))
@@ -436,6 +437,46 @@ def test_validation_losses_are_compared_at_the_end_and_at_each_ones_best_epoch()
     picture, shown = figures.pictures([found])["course-cifar10"]
     assert shown["natural"] == {"val_loss: CIFAR-10, plain, 4/255": [2.0, 0.5, 2.0]}
     assert "LAT, CIFAR-10, plain, 4/255 0.75 (epoch 3)" in picture.alt
+
+
+def exchanged_row(model, gap):
+    """What `photo_challenge.score` finds of a classifier, so far as results/README.md shows it."""
+    row = {f"{name}_balanced": value for name, value in (("original", 0.75), ("mixed_same", 0.5), ("only_bg_t", 0.25))}
+    return {"model": model, "mixed_rand_balanced": 0.5 - gap, "bg_gap_balanced": gap} | row
+
+
+def test_exchanged_backgrounds_are_shown_by_training_and_paired_by_seed(tmp_path):
+    gaps = {"natural": (0.5, 0.25, 0.375), "LAT": (0.25, 0.125, 0.25)}
+    rows = [[exchanged_row(model, of_model[seed]) for model, of_model in gaps.items()] for seed in range(3)]
+    runs = [{"parameters": {"seed": seed}, "results": {"challenge": rows[seed]}} for seed in range(3)]
+    (line,) = reliance.compared(runs)
+    assert line[0] == "LAT − natural" and line[1].startswith("−16.7 [−34.6, +1.3]") and line[-1] == "3"
+    assert reliance.compared(runs[:2])[0][1:] == ["−18.8", "+18.8", "+0.0", "2"]  # no interval of two
+    found = drawn(3)
+    found.folder, found.exchanged = tmp_path, reliance.compared(runs)
+    assert page.exchanged_parts(found) == []
+    frame = over_seeds.over_seeds(
+        [row | {"seed": seed} for seed in range(3) for row in rows[seed]], ["model"], list(reliance.VARIANTS)
+    )
+    frame.to_csv(tmp_path / "challenge.csv")
+    natural, lat = reliance.exchanged(tmp_path)
+    assert natural[0] == "natural" and natural[-1] == "+37.5 [+6.4, +68.6]"
+    assert lat[:2] == ["LAT", "75.0"]
+    text = "\n".join(page.exchanged_parts(found))
+    assert "backgrounds exchanged" in text and "| LAT − natural | −16.7 [" in text and "any class" in text
+
+
+def test_the_measures_of_reliance_are_shown_by_training(tmp_path):
+    names = ("asr_difference_equal", "rfs", "energy_ratio")
+    frame = pd.DataFrame(
+        {"model": "LAT", "source": source, "seeds": seeds}
+        | {f"{name}{end}": value for name in names for end, value in (("", -0.25), ("_low", -0.5), ("_high", 0.0))}
+        for source, seeds in (("own", 3), ("random", 9))
+    )
+    frame.to_csv(tmp_path / "reliance.csv", index=False)
+    attack, noise, gradient = reliance.measures([tmp_path, tmp_path])
+    assert attack == ["LAT", "attack (points)", *2 * ["−25.0 [−50.0, +0.0]"]]
+    assert noise[1:3] == ["noise (RFS)", "−0.25 [−0.50, +0.00]"] and gradient[1] == "gradient (ratio)"
 
 
 def test_accuracies_have_intervals_from_three_seeds_on_and_within_what_is_possible():
