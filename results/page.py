@@ -297,13 +297,15 @@ def _table(lines):
 
 
 def fill(text, found):
-    """Fills `{claim.natural_loss}` and `{effect.natural_loss_mask}` with a line for each main study that ran, and
-    `{figures.differences}` with a figure for each that has enough seeds."""
+    """Fills `{effect.natural_loss_mask}` with a line for each main study that ran, `{figures.differences}` with a
+    figure for each that has enough seeds, and `{table.claims}`."""
 
     def put(match):
         kind, key = match.group(1).split(".")
         if kind == "figures":
             return images(found, key, to="figures/")
+        if kind == "table":
+            return {"claims": claims_table}[key](found)
         lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in found if study.name in MAIN]
         return "\n".join(line for line in lines if not line.endswith("–")) or "- not run yet"
 
@@ -350,12 +352,6 @@ def _checked(study):
 def page(found, missing, folder=HERE):
     """The text of README.md in a folder, results/ say."""
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
-    parts += [
-        "## The abstract's claims",
-        "Mean difference over seeds, 95 % interval (Student's t), (paired seeds). A verdict also needs p < 0.05 after "
-        "Holm's procedure over the column's tests; the intervals are not corrected.",
-        claims_table(found),
-    ]
     parts += [
         "## Beside the controls",
         "LAT minus the other training, paired by seed; not corrected. Below 0, LAT has the lower loss.",
