@@ -29,7 +29,7 @@ TITLES = {
 }  # fmt: skip
 CLAIMS = {
     "sensitivity": "a background attack fools natural training more often than noise (points of those read correctly)",
-    "imperceptible": "… imperceptibly (by convention)",
+    "imperceptible": "… imperceptibly (by convention: eps ≤ 8/255, SSIM ≥ 0.95)",
     "unnecessary": "… unnecessarily: LAT regains accuracy, and loses at most 1 point of natural accuracy",
     "natural_loss": "LAT has the lower loss on natural images",
     "background_loss": "LAT has the lower loss on background-adversarial images",
@@ -94,7 +94,15 @@ class Found:
             return "–"
         row = self.claims.loc[key]
         verdict, *_ = word(row["verdict"], int(row["seeds"])).partition(" (")  # the seeds follow
-        return f"{verdict}{self._effect(row)} ({int(row['seeds'])})"
+        effect = self._effect(row)
+        if key == "imperceptible":
+            effect = f", SSIM {self.value('natural', 'background', 'ssim').partition(' [')[0]}"
+        if key == "unnecessary":
+            attacked, natural = (
+                self._effect(self.claims.loc[f"{name}_accuracy"]) for name in ("background", "natural")
+            )
+            effect = f", attacked{attacked.removeprefix(',')}, natural{natural.removeprefix(',')}"
+        return f"{verdict}{effect} ({int(row['seeds'])})"
 
     def effect(self, key):
         """The difference behind a claim or control, with its interval and its seeds, without a verdict."""

@@ -331,6 +331,16 @@ def test_the_short_answer_is_what_the_runs_say():
     assert natural.loc["LAT", "ece_high"] < 0.5 * natural.loc["natural", "ece_low"]
 
 
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_claims_of_two_parts_show_both():
+    for study in page.read()[0]:
+        rows = study.rows.set_index(["model", "attack", "region"])["ssim"]
+        assert f"SSIM {rows['natural', 'PGD-40', 'background']:.3f} (" in study.claim("imperceptible")
+        for part in ("background", "natural"):
+            effect, seeds = study.effect(f"{part}_accuracy").split(" points (")
+            assert f"{effect} points" in study.claim("unnecessary") and study.claim("unnecessary").endswith(f"({seeds}")
+
+
 BEST = ("natural", "natural, equal compute", "AT")
 
 
