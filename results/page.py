@@ -6,6 +6,7 @@ around them are in results/answer.md, whose places in braces are filled in.
 """
 
 import argparse
+import functools
 import json
 import re
 import sys
@@ -267,18 +268,18 @@ def reliance_table(found):
     return _table(lines + reliance.measures([study.folder for study in found]))
 
 
-def exchanged_parts(study):
-    """A study's tables of exchanged backgrounds, with what they mean; [] where none were exchanged."""
-    trainings = reliance.exchanged(study.folder)
-    if not trainings:
-        return []
-    heads = ["training", *(name for name, *_ in reliance.VARIANTS.values())]
-    parts = [f"### {study.title}, backgrounds exchanged", _EXCHANGED, _table([heads, ["---"] * len(heads), *trainings])]
-    if study.exchanged:
-        heads = ["pair", *(reliance.VARIANTS[name][0] for name in reliance.COMPARED), "seeds"]
-        parts.append("Differences in points, paired by seed (not corrected):")
-        parts.append(_table([heads, ["---"] * len(heads), *study.exchanged]))
-    return parts
+def exchanged_tables(found):
+    """For each study whose backgrounds were exchanged: balanced accuracies, and paired differences."""
+    parts = []
+    for study in found:
+        if trainings := reliance.exchanged(study.folder):
+            heads = ["training", *(name for name, *_ in reliance.VARIANTS.values())]
+            parts += [f"{study.title}:", _table([heads, ["---"] * len(heads), *trainings])]
+        if study.exchanged:
+            heads = ["pair", *(reliance.VARIANTS[name][0] for name in reliance.COMPARED), "seeds"]
+            parts.append("Differences in points, paired by seed (not corrected):")
+            parts.append(_table([heads, ["---"] * len(heads), *study.exchanged]))
+    return "\n\n".join(parts)
 
 
 def trainings_table(study):
@@ -313,11 +314,21 @@ def fill(text, found):
         if kind == "figures":
             return images(found, key, to="figures/")
         if kind == "table":
-            return {"claims": claims_table}[key](found)
+            return TABLES[key](found)
         lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in found if study.name in MAIN]
         return "\n".join(line for line in lines if not line.endswith("–")) or "- not run yet"
 
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"\{(\w+\.[\w, ]+)\}", put, text))
+
+
+TABLES = {
+    "claims": claims_table,
+    "natural": functools.partial(controls_table, quantity="natural"),
+    "background": functools.partial(controls_table, quantity="background"),
+    "places": places_table,
+    "reliance": reliance_table,
+    "exchanged": exchanged_tables,
+}
 
 
 def images(found, kind, *, to):
@@ -333,22 +344,6 @@ _SHARED = (
 )
 
 
-_RELIANCE = (
-    "What a disturbed background does beside a disturbed object, on 200 test images per seed. *Attack*: the share of "
-    "images that PGD-10 turns wrong on a piece of the background minus that on a piece of the object of equal area. "
-    "*Noise*: RFS, relative foreground sensitivity, −1 to 1. *Gradient*: the background's share of the gradient's "
-    "energy over its share of the area. Attack above 0, noise below 0, gradient above 1: the background matters more. "
-    "On classifiers whose reliance was known, noise and gradient followed it and the attack did not; none compared "
-    "trainings well ([the older runs](../docs/results.md#does-the-model-rely-on-the-background)). With other masks: "
-    "`reliance.csv` of each study."
-)
-_EXCHANGED = (
-    "Balanced accuracy in %, on 200 test photographs per seed: as they are; with the object before the background of "
-    "another photograph of its *own class*, or of *any class*; and the background with the place of the object filled "
-    "(*no object*). BG-Gap is own class minus any class: above 0 the background tells the label (Xiao et al. 2021)."
-)
-
-
 def _checked(study):
     lost = int(study.rows.groupby("model")["diverged"].max().sum())
     failed = f"**Checks that failed: {'; '.join(study.failed)}.**" if study.failed else "No check failed."
@@ -361,24 +356,10 @@ def page(found, missing, folder=HERE):
     """The text of README.md in a folder, results/ say."""
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
     parts += [
-        "## Beside the controls",
-        "LAT minus the other training, paired by seed; not corrected. Below 0, LAT has the lower loss.",
-        "Natural loss:",
-        controls_table(found, "natural"),
-        "Loss under the background attack (PGD-40):",
-        controls_table(found, "background"),
         "## After the last epoch, and after the best",
         "The same on natural validation images (500 per seed), after the last epoch and after each one's best: the one "
         "with the lowest loss, or with the highest accuracy. Not in the protocol; it gives no verdict.",
         epochs_table(found),
-        "## The attack on random places",
-        "Accuracy under PGD-40 on the background minus under the same attack on random places of equal area: single "
-        "pixels, or blobs as in the training *random mask*. Above 0 the random places do more harm.",
-        places_table(found),
-        "## Reliance on the background",
-        _RELIANCE,
-        reliance_table(found),
-        *(part for study in found for part in exchanged_parts(study)),
     ]
     parts.append("## Every training")
     for study in found:

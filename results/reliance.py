@@ -7,9 +7,13 @@ from locadv_tf import TRAININGS
 from locadv_tf.reports import challenge_page
 from locadv_tf.reports.over_seeds import ENOUGH
 
-POINTS, NUMBER = (100, "+.1f"), (1, "+.2f")
-MEASURES = {"asr_difference_equal": ("attack (points)", *POINTS), "rfs": ("noise (RFS)", *NUMBER)}
-MEASURES["energy_ratio"] = ("gradient (ratio)", 1, ".2f")
+POINTS = (100, "+.1f")
+MEASURES = {
+    "asr_difference": ("attack, whole (points)", *POINTS),
+    "asr_difference_equal": ("attack, equal area (points)", *POINTS),
+    "rfs": ("Gaussian noise (RFS)", 1, "+.2f"),
+    "energy_ratio": ("gradient (ratio)", 1, ".2f"),
+}
 VARIANTS = {
     "original_balanced": ("as it is", 100, ".1f"), "mixed_same_balanced": ("own class", 100, ".1f"),
     "mixed_rand_balanced": ("any class", 100, ".1f"), "only_bg_t_balanced": ("no object", 100, ".1f"),

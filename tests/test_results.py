@@ -321,6 +321,11 @@ def test_the_short_answer_is_what_the_runs_say():
             assert len(of[other]) == 5 and low < 0 < high, (condition, other)
     for quantity in ("loss", "accuracy"):  # "say the same in the modern recipe"
         assert holds_no_zero(modern.last("AT", quantity)) and holds_no_zero(modern.best("AT", quantity))
+    for study in found.values():  # "of equal area the object does", and the lowest gradient is LAT's
+        measures = pd.read_csv(study.folder / "reliance.csv").query("source == 'own'").set_index("model")
+        natural, ratio = measures.loc["natural"], measures[["energy_ratio_low", "energy_ratio_high"]]
+        assert natural["asr_difference_low"] > 0 > natural["asr_difference_equal_high"], study.name
+        assert ratio.loc["LAT", "energy_ratio_high"] < ratio.drop("LAT")["energy_ratio_low"].min(), study.name
     for study in found.values():  # where the ensemble attacks the object, and the full image
         rows = study.rows[study.rows["attack"].str.startswith("LocalizedAutoAttack")].set_index(["model", "region"])
         high = rows["accuracy_high"].groupby(level=[0, 1]).max()
@@ -464,7 +469,7 @@ def test_exchanged_backgrounds_are_shown_by_training_and_paired_by_seed(tmp_path
     assert reliance.compared(runs[:2])[0][1:] == ["−18.8", "+18.8", "+0.0", "2"]  # no interval of two
     found = drawn(3)
     found.folder, found.exchanged = tmp_path, reliance.compared(runs)
-    assert page.exchanged_parts(found) == []
+    assert page.exchanged_tables([]) == ""
     frame = over_seeds.over_seeds(
         [row | {"seed": seed} for seed in range(3) for row in rows[seed]], ["model"], list(reliance.VARIANTS)
     )
@@ -472,21 +477,21 @@ def test_exchanged_backgrounds_are_shown_by_training_and_paired_by_seed(tmp_path
     natural, lat = reliance.exchanged(tmp_path)
     assert natural[0] == "natural" and natural[-1] == "+37.5 [+6.4, +68.6]"
     assert lat[:2] == ["LAT", "75.0"]
-    text = "\n".join(page.exchanged_parts(found))
-    assert "backgrounds exchanged" in text and "| LAT − natural | −16.7 [" in text and "any class" in text
+    text = page.exchanged_tables([found])
+    assert text.startswith("MNIST, 26/255:") and "| LAT − natural | −16.7 [" in text and "any class" in text
 
 
 def test_the_measures_of_reliance_are_shown_by_training(tmp_path):
-    names = ("asr_difference_equal", "rfs", "energy_ratio")
+    names = list(reliance.MEASURES)
     frame = pd.DataFrame(
         {"model": "LAT", "source": source, "seeds": seeds}
         | {f"{name}{end}": value for name in names for end, value in (("", -0.25), ("_low", -0.5), ("_high", 0.0))}
         for source, seeds in (("own", 3), ("random", 9))
     )
     frame.to_csv(tmp_path / "reliance.csv", index=False)
-    attack, noise, gradient = reliance.measures([tmp_path, tmp_path])
-    assert attack == ["LAT", "attack (points)", *2 * ["−25.0 [−50.0, +0.0]"]]
-    assert noise[1:3] == ["noise (RFS)", "−0.25 [−0.50, +0.00]"] and gradient[1] == "gradient (ratio)"
+    whole, equal, noise, gradient = reliance.measures([tmp_path, tmp_path])
+    assert whole == ["LAT", "attack, whole (points)", *2 * ["−25.0 [−50.0, +0.0]"]] and equal[2:] == whole[2:]
+    assert noise[1:3] == ["Gaussian noise (RFS)", "−0.25 [−0.50, +0.00]"] and gradient[1] == "gradient (ratio)"
 
 
 def test_accuracies_have_intervals_from_three_seeds_on_and_within_what_is_possible():
