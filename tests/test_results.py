@@ -310,6 +310,7 @@ def test_the_short_answer_is_what_the_runs_say():
     clear = {study.name: [holds_no_zero(study.best(control)) for control in BEST] for study in (mnist, plain)}
     assert clear == {"mnist-26": [False] * 3, "cifar10-plain-4": [False] * 3}  # as if both had stopped in time
     assert not holds_no_zero(mnist.last("natural")) and not holds_no_zero(mnist.last("natural, equal compute"))
+    assert mnist.best("natural", "accuracy")[0] == "+" and holds_no_zero(mnist.best("natural", "accuracy"))
     for quantity in ("loss", "accuracy"):  # "the fewer validation images decide neither"
         assert not holds_no_zero(plain.last("AT", quantity)) and not holds_no_zero(plain.best("AT", quantity))
     assert plain.best("natural", "accuracy")[0] == "−" and holds_no_zero(plain.best("natural", "accuracy"))
