@@ -373,6 +373,13 @@ def page(found, missing, folder=HERE):
             "Cells that were run once more from nothing (`python results/run.py --again`). Seconds are not compared.",
             "\n".join(f"- `{place}`, {row['finished'][:10]}: {row['said']}." for place, row in noted.items()),
         ]
+    if models := sorted(path.stem for path in (folder / "models").glob("*.keras")):
+        parts += [
+            "## Classifiers of these runs",
+            "Of seed 0, each with a card: `la.load_model(name)` loads one. Those on `digits` and `composite` are for "
+            "teaching alone.",
+            ", ".join(f"[{name}](models/{name}.md)" for name in models) + ".",
+        ]
     begun = [
         f"`{study.name}` ({study.cells} of {study.planned} cells)" for study in found if study.cells < study.planned
     ]
