@@ -357,8 +357,8 @@ def page(found, missing, folder=HERE):
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
     parts += [
         "## After the last epoch, and after the best",
-        "The same on natural validation images (500 per seed), after the last epoch and after each one's best: the one "
-        "with the lowest loss, or with the highest accuracy. Not in the protocol; it gives no verdict.",
+        "The same on natural validation images (500 per seed; of photographs 200), after the last epoch and after "
+        "each one's best: with the lowest loss, or with the highest accuracy. Not in the protocol; it gives no verdict.",
         epochs_table(found),
     ]
     parts.append("## Every training")

@@ -265,28 +265,36 @@ def test_what_was_trained_once_more_for_blobs_is_what_was_kept():
 
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
 def test_the_short_answer_is_what_the_runs_say():
-    """Prose in results/answer.md, README.md and lesson 04: so it is of three studies; of others nothing is known."""
+    """Prose in results/answer.md, README.md and lesson 04: so it is of four studies; of others nothing is known."""
     found = {study.name: study for study in page.read()[0] if study.name in page.MAIN and study.paired >= 3}
-    assert list(found) == ["mnist-26", "cifar10-plain-4", "cifar10-modern-4"], f"say there what {[*found][-1]} says"
-    mnist, plain, modern = found.values()
-    assert [study.paired for study in found.values()] == [5, 5, 5]
-    said = {"natural_loss": ("supported", "supported", "not supported")}
-    said["background_loss"] = said["sensitivity"] = ("supported", "supported", "supported")
-    said["unnecessary"] = ("supported", "supported", "not supported")
-    said["imperceptible"] = ("not supported", "supported", "supported")
+    assert tuple(found) == page.MAIN, f"say there what {[*found][-1]} says"
+    mnist, plain, modern, photographs = found.values()
+    assert [study.paired for study in found.values()] == [5, 5, 5, 3]
+    said = {"natural_loss": ("supported", "supported", "not supported", "undecided")}
+    said["background_loss"] = ("supported", "supported", "supported", "undecided")
+    said["sensitivity"] = ("supported", "supported", "supported", "supported")
+    said["unnecessary"] = ("supported", "supported", "not supported", "undecided")
+    said["imperceptible"] = ("not supported", "supported", "supported", "supported")
     assert {key: tuple(study.claims.loc[key, "verdict"] for study in found.values()) for key in said} == said
+    assert (
+        max(photographs.differences["background_loss"])
+        < 0
+        < photographs.claims.loc["background_loss", "difference_high"]
+    )
     assert modern.claims.loc["natural_loss", "difference_low"] > 0
     above, below, open_ = 1, -1, 0  # where the interval of LAT minus the control lies
     told = {"mnist-26": (above, above, open_, above), "cifar10-plain-4": (open_, open_, below, above)}
     told["cifar10-modern-4"] = (below, above, below, above)
     keys = ["natural_loss_mask", "background_loss_mask", "natural_loss_at", "background_loss_at"]
+    told["photographs-4"] = (open_, open_)  # AT has one seed
+    assert photographs.claims.loc["natural_loss_at", "seeds"] == 1
     for name, sides in told.items():
-        claims = found[name].claims.loc[keys]
+        claims = found[name].claims.loc[keys[: len(sides)]]
         assert tuple((claims["difference_low"] > 0) * 1 - (claims["difference_high"] < 0) * 1) == sides, name
-    for study in found.values():  # random pixels in the attack: "on all three"
+    for study in (mnist, plain, modern):  # random places in the attack: "in all four studies"
         assert len(study.of_pixels["natural"]) >= 3 and mean_interval(study.of_pixels["natural"])[1] > 0
-    assert [name for name, study in found.items() if study.of_blobs] == ["mnist-26", "cifar10-plain-4"]
-    for study in (mnist, plain):  # "blobs, too"
+    assert [name for name, study in found.items() if not study.of_blobs] == ["cifar10-modern-4"]
+    for study in (mnist, plain, photographs):
         assert len(study.of_blobs["natural"]) == 3 and mean_interval(study.of_blobs["natural"])[1] > 0
     rows = {study.name: study.rows.set_index(["model", "attack", "region"]).sort_index() for study in (plain, modern)}
     for of_study in rows.values():  # LAT and AT on CIFAR-10, "in both recipes"
@@ -322,12 +330,15 @@ def test_the_short_answer_is_what_the_runs_say():
             assert len(of[other]) == 5 and low < 0 < high, (condition, other)
     for quantity in ("loss", "accuracy"):  # "say the same in the modern recipe"
         assert holds_no_zero(modern.last("AT", quantity)) and holds_no_zero(modern.best("AT", quantity))
-    for study in found.values():  # "of equal area the object does", and the lowest gradient is LAT's
+    for study in (mnist, plain, modern):  # "of equal area the object does", and the lowest gradient is LAT's
         measures = pd.read_csv(study.folder / "reliance.csv").query("source == 'own'").set_index("model")
         natural, ratio = measures.loc["natural"], measures[["energy_ratio_low", "energy_ratio_high"]]
         assert natural["asr_difference_low"] > 0 > natural["asr_difference_equal_high"], study.name
         assert ratio.loc["LAT", "energy_ratio_high"] < ratio.drop("LAT")["energy_ratio_low"].min(), study.name
-    for study in found.values():  # where the ensemble attacks the object, and the full image
+    exchanged = pd.read_csv(photographs.folder / "challenge.csv").set_index("model").drop("AT")
+    assert (exchanged["bg_gap_balanced_low"] > 0).all() and exchanged["mixed_rand_balanced"].between(0.4, 0.6).all()
+    assert [holds_no_zero(row[1]) for row in photographs.exchanged if row[-1] == "3"] == [False, False]  # relies less
+    for study in (mnist, plain, modern):  # where the ensemble attacks the object, and the full image
         rows = study.rows[study.rows["attack"].str.startswith("LocalizedAutoAttack")].set_index(["model", "region"])
         high = rows["accuracy_high"].groupby(level=[0, 1]).max()
         low = rows["accuracy_low"].groupby(level=[0, 1]).max()
