@@ -358,7 +358,7 @@ def page(found, missing, folder=HERE):
     parts += [
         "## After the last epoch, and after the best",
         "The same on natural validation images (500 per seed; of photographs 200), after the last epoch and after "
-        "each one's best: with the lowest loss, or with the highest accuracy. Not in the protocol; it gives no verdict.",
+        "each one's best: with the lowest loss, or the highest accuracy. Not in the protocol; it gives no verdict.",
         epochs_table(found),
     ]
     parts.append("## Every training")

@@ -46,7 +46,7 @@ def paired_intervals(panels, *, name="against", title=None):
             interval = f" [{ends[0]:+.3g} to {ends[1]:+.3g}]" if ends else ""
             told.append(f"{label}: {row[name]} {middle:+.3g}{interval}")
         axis.set(xlabel=label, yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
-        axis.xaxis.get_major_locator().set_params(nbins=5)
+        axis.xaxis.get_major_locator().set_params(nbins=5 if len(panels) < 4 else 3)  # the labels of four touch
         axis.grid(axis="x", alpha=0.3)
     if title:
         figure.suptitle(title, fontsize=11)
