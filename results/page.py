@@ -306,7 +306,7 @@ def _table(lines):
 
 
 def fill(text, found):
-    """Fills `{effect.natural_loss_mask}` with a line for each main study that ran, `{figures.differences}` with a
+    """Fills `{last.natural}` with a line for each main study that ran, `{figures.differences}` with a
     figure for each that has enough seeds, and `{table.claims}`."""
 
     def put(match):
@@ -357,8 +357,8 @@ def page(found, missing, folder=HERE):
     parts = [fill((HERE / "answer.md").read_text(encoding="utf-8"), found)]
     parts += [
         "## After the last epoch, and after the best",
-        "The same on natural validation images (500 per seed; of photographs 200), after the last epoch and after "
-        "each one's best: with the lowest loss, or the highest accuracy. Not in the protocol; it gives no verdict.",
+        "On natural validation images (500 per seed; of photographs 200), after the last epoch and after each one's "
+        "best: with the lowest loss, or the highest accuracy. Not in the protocol; it gives no verdict.",
         epochs_table(found),
     ]
     parts.append("## Every training")
