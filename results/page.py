@@ -14,12 +14,12 @@ from pathlib import Path
 
 import figures
 import lessons
+import markdown_tables as tables
 import pandas as pd
 import reliance
 import yaml
 
 from locadv_tf import TRAININGS
-from locadv_tf.evaluation.intervals import mean_interval
 from locadv_tf.reports import claims
 from locadv_tf.reports.over_seeds import ENOUGH, word
 
@@ -36,6 +36,7 @@ CLAIMS = {
     "background_loss": "LAT has the lower loss on background-adversarial images",
 }
 MAIN = ("mnist-26", "cifar10-plain-4", "cifar10-modern-4", "photographs-4")  # what the README has room for
+POINTS = tables.POINTS | {"unit": " points"}
 BLOBS = "-blobs"  # ends the name of a study that attacks other random places: what it finds is the main one's
 BEGIN, END = "<!-- results: written by results/page.py -->", "<!-- end of results -->"
 
@@ -92,33 +93,31 @@ class Found:
     def claim(self, key):
         """A claim's verdict, effect, interval and seeds: `supported so far, −0.004 [−0.006, −0.002] (3)`."""
         if key not in self.claims.index:
-            return "–"
+            return tables.NOTHING
         row = self.claims.loc[key]
         verdict, *_ = word(row["verdict"], int(row["seeds"])).partition(" (")  # the seeds follow
-        effect = self._effect(row)
+        told = [self._difference(key)]
         if key == "imperceptible":
-            effect = f", SSIM {self.value('natural', 'background', 'ssim').partition(' [')[0]}"
+            told = [f"SSIM {self.value('natural', 'background', 'ssim').partition(' [')[0]}"]
         if key == "unnecessary":
-            attacked, natural = (
-                self._effect(self.claims.loc[f"{name}_accuracy"]) for name in ("background", "natural")
-            )
-            effect = f", attacked{attacked.removeprefix(',')}, natural{natural.removeprefix(',')}"
-        return f"{verdict}{effect} ({int(row['seeds'])})"
+            parts = {"attacked": "background_accuracy", "natural": "natural_accuracy"}
+            told = [f"{name} {self._difference(part)}" for name, part in parts.items()]
+        told = [text for text in told if text != tables.NOTHING]  # without one where each pair diverged
+        return f"{', '.join([verdict, *told])} ({int(row['seeds'])})"
 
     def effect(self, key):
         """The difference behind a claim or control, with its interval and its seeds, without a verdict."""
         if key not in self.claims.index:
-            return "–"
-        row = self.claims.loc[key]
-        return f"{self._effect(row).removeprefix(', ')} ({int(row['seeds'])})"
+            return tables.NOTHING
+        return f"{self._difference(key)} ({int(self.claims.loc[key]['seeds'])})"
 
     def pixels(self, model):
         """What random pixels of the background's area do beside the background, in points, under the same attack."""
-        return _points(self.of_pixels.get(model))
+        return tables.over_seeds(self.of_pixels.get(model), **POINTS)
 
     def blobs(self, model):
         """The same with blobs, as in the training "random mask"."""
-        return _points(self.of_blobs.get(model))
+        return tables.over_seeds(self.of_blobs.get(model), **POINTS)
 
     def last(self, control, quantity="loss"):
         """LAT minus a control, on natural validation images after the last epoch: the loss, or the accuracy."""
@@ -132,9 +131,7 @@ class Found:
         lat, other = (self.courses.get(model, {}) for model in ("LAT", control))
         name, seeds = f"val_natural_{quantity}", sorted(set(lat) & set(other))
         values = [pick(lat[seed][name]) - pick(other[seed][name]) for seed in seeds]
-        if quantity == "accuracy":
-            return _points(values)
-        return f"{_with_ends(values, 4)} ({len(values)})" if values else "–"
+        return tables.over_seeds(values, **(POINTS if quantity == "accuracy" else {"form": "+.4f"}))
 
     def value(self, model, region, quantity, *, strongest=False):
         """A mean over seeds with its interval."""
@@ -142,19 +139,14 @@ class Found:
         ensemble = rows["attack"].str.startswith("LocalizedAutoAttack")
         rows = rows[ensemble if strongest else ~ensemble & (rows["attack"] != "random noise")]
         if rows.empty or quantity not in rows:
-            return "–"
-        return _mean(rows.iloc[0], quantity)
+            return tables.NOTHING
+        form = {"form": ".3f"} if quantity in ("loss", "ssim") else tables.PER_CENT
+        return tables.cell(rows.iloc[0], quantity, **form)
 
-    def _effect(self, row):
-        if pd.isna(row["difference"]):
-            return ""
-        points = row.name in ("sensitivity",) or "accuracy" in row.name
-        scale, digits = (100, 1) if points else (1, 3)
-        text = f", {_signed(scale * row['difference'], digits)}"
-        if pd.notna(row["difference_low"]) and row["seeds"] >= ENOUGH:
-            ends = (_signed(scale * row[f"difference_{end}"], digits) for end in ("low", "high"))
-            text += f" [{', '.join(ends)}]"
-        return text + (" points" if points else "")
+    def _difference(self, key):
+        row = self.claims.loc[key]
+        form = POINTS if key == "sensitivity" or "accuracy" in key else {"form": "+.3f"}
+        return tables.cell(row, "difference", **form)
 
 
 def contents(folder):
@@ -172,33 +164,6 @@ def of_places(runs):
         for row in content["results"]["other_mask"]:
             kind.setdefault(row["model"], []).append(attacked[row["model"]]["accuracy"] - row["accuracy"])
     return pixels, blobs
-
-
-def _points(shares):
-    if not shares:
-        return "–"
-    return f"{_with_ends([100 * share for share in shares], 1)} points ({len(shares)})"
-
-
-def _signed(value, digits):
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _with_ends(values, digits):
-    """The mean over seeds, with its interval where there are enough of them."""
-    mean, *ends = mean_interval(values)
-    shown = len(values) >= ENOUGH and None not in ends
-    return _signed(mean, digits) + (f" [{', '.join(_signed(end, digits) for end in ends)}]" if shown else "")
-
-
-def _mean(row, quantity):
-    scale, digits = (1, 3) if quantity in ("loss", "ssim") else (100, 1)
-    if pd.isna(row[quantity]):
-        return "–"
-    text = f"{scale * row[quantity]:.{digits}f}"
-    low, high = row[f"{quantity}_low"], row[f"{quantity}_high"]
-    shown = pd.notna(low) and row["seeds"] >= ENOUGH
-    return text + (f" [{scale * low:.{digits}f}, {scale * high:.{digits}f}]" if shown else "")
 
 
 def read(folder=HERE / "runs"):
@@ -226,46 +191,45 @@ def waiting(missing):
 
 def claims_table(found):
     """Claim × study: verdict, effect, interval, seeds."""
-    lines = [["claim", *(study.title for study in found)], ["---"] * (len(found) + 1)]
-    lines += [[text, *(study.claim(key) for study in found)] for key, text in CLAIMS.items()]
-    return _table(lines)
+    lines = [[text, *(study.claim(key) for study in found)] for key, text in CLAIMS.items()]
+    return tables.markdown(["claim", *(study.title for study in found)], lines)
 
 
 def controls_table(found, quantity):
     """LAT minus each control, on one loss."""
-    lines = [["LAT minus …", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    heads, lines = ["LAT minus …", *(study.title for study in found)], []
     for end, control in figures.CONTROLS.items():
         lines.append([control, *(study.effect(f"{quantity}_loss{end}") for study in found)])
-    return _table(lines)
+    return tables.markdown(heads, lines)
 
 
 def places_table(found):
     """The attack on the background beside the attack on random places, for each training."""
-    lines = [["training, places", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    heads, lines = ["training, places", *(study.title for study in found)], []
     for model in TRAININGS:
         for kind in ("pixels", "blobs"):
             told = [getattr(study, kind)(model) for study in found]
-            if set(told) != {"–"}:
+            if set(told) != {tables.NOTHING}:
                 lines.append([f"{model}, {kind}", *told])
-    return _table(lines)
+    return tables.markdown(heads, lines)
 
 
 def epochs_table(found):
     """LAT minus each other training on natural validation images, after the last epoch and after each one's best."""
-    lines = [["LAT minus …", *(study.title for study in found)], ["---"] * (len(found) + 1)]
+    heads, lines = ["LAT minus …", *(study.title for study in found)], []
     for quantity in ("loss", "accuracy"):
         for control in figures.CONTROLS.values():
             for when in ("last", "best"):
                 told = [getattr(study, when)(control, quantity) for study in found]
-                if set(told) != {"–"}:
+                if set(told) != {tables.NOTHING}:
                     lines.append([f"{control}: {quantity}, {when} epoch", *told])
-    return _table(lines)
+    return tables.markdown(heads, lines)
 
 
 def reliance_table(found):
     """The measures of reliance on the background, for each training."""
-    lines = [["training", "measure", *(study.title for study in found)], ["---"] * (len(found) + 2)]
-    return _table(lines + reliance.measures([study.folder for study in found]))
+    heads = ["training", "measure", *(study.title for study in found)]
+    return tables.markdown(heads, reliance.measures([study.folder for study in found]))
 
 
 def exchanged_tables(found):
@@ -274,11 +238,11 @@ def exchanged_tables(found):
     for study in found:
         if trainings := reliance.exchanged(study.folder):
             heads = ["training", *(name for name, *_ in reliance.VARIANTS.values())]
-            parts += [f"{study.title}:", _table([heads, ["---"] * len(heads), *trainings])]
+            parts += [f"{study.title}:", tables.markdown(heads, trainings)]
         if study.exchanged:
             heads = ["pair", *(reliance.VARIANTS[name][0] for name in reliance.COMPARED), "seeds"]
             parts.append("Differences in points, paired by seed (not corrected):")
-            parts.append(_table([heads, ["---"] * len(heads), *study.exchanged]))
+            parts.append(tables.markdown(heads, study.exchanged))
     return "\n\n".join(parts)
 
 
@@ -288,7 +252,7 @@ def trainings_table(study):
     heads += [f"{region}, LocalizedAutoAttack" for region in ("background", "foreground", "full")]
     balanced = "accuracy_balanced" in study.rows
     heads += ["balanced accuracy, natural", "balanced, background PGD-40"] if balanced else []
-    lines = [[*heads, "passes", "minutes"], ["---"] * (len(heads) + 2)]
+    lines = []
     for model in sorted(set(study.rows["model"]), key=list(TRAININGS).index):
         line = [model, *(study.value(model, "none", name) for name in ("loss", "accuracy", "ece"))]
         line.append(study.value(model, "background", "loss"))
@@ -298,11 +262,7 @@ def trainings_table(study):
             line += [study.value(model, region, "accuracy_balanced") for region in ("none", "background")]
         cost = study.costs.loc[model]
         lines.append([*line, f"{cost['passes']:.1f}", f"{cost['seconds'] / 60:.1f}"])
-    return _table(lines)
-
-
-def _table(lines):
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return tables.markdown([*heads, "passes", "minutes"], lines)
 
 
 def fill(text, found):
@@ -316,7 +276,7 @@ def fill(text, found):
         if kind == "table":
             return TABLES[key](found)
         lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in found if study.name in MAIN]
-        return "\n".join(line for line in lines if not line.endswith("–")) or "- not run yet"
+        return "\n".join(line for line in lines if not line.endswith(tables.NOTHING)) or "- not run yet"
 
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"\{(\w+\.[\w, ]+)\}", put, text))
 

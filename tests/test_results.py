@@ -24,6 +24,7 @@ sys.path.insert(0, str(RESULTS))
 import again  # noqa: E402
 import figures  # noqa: E402
 import lessons  # noqa: E402
+import markdown_tables as tables  # noqa: E402
 import page  # noqa: E402
 import reliance  # noqa: E402
 import run as results_run  # noqa: E402
@@ -464,6 +465,21 @@ def test_validation_losses_are_compared_at_the_end_and_at_each_ones_best_epoch()
     picture, shown = figures.pictures([found])["course-cifar10"]
     assert shown["natural"] == {"val_loss: CIFAR-10, plain, 4/255": [2.0, 0.5, 2.0]}
     assert "LAT, CIFAR-10, plain, 4/255 0.75 (epoch 3)" in picture.alt
+
+
+@pytest.mark.parametrize(
+    "row, form, shown",
+    [
+        ({"seeds": 3, "x": -0.25, "x_low": -0.5, "x_high": 0.0}, {"form": "+.1f"}, "−0.2 [−0.5, +0.0]"),
+        ({"seeds": 3, "x": 0.25, "x_low": None, "x_high": np.nan}, {"form": ".2f"}, "0.25"),  # all seeds are equal
+        ({"seeds": 2, "x": 0.25, "x_low": 0.125, "x_high": 0.5}, tables.PER_CENT, "25.0"),
+        ({"seeds": 3, "x": 0.25}, page.POINTS, "+25.0 points"),
+        ({"seeds": 3, "x": np.nan, "x_low": 0.125, "x_high": 0.5}, page.POINTS, "–"),
+        ({"seeds": 3}, page.POINTS, "–"),
+    ],
+)
+def test_a_mean_is_shown_with_its_interval_from_three_seeds_on(row, form, shown):
+    assert tables.cell(row, "x", **form) == tables.cell(pd.Series(row), "x", **form) == shown
 
 
 def exchanged_row(model, gap):
