@@ -27,12 +27,17 @@ def cell(row, name, form, *, scale=1, unit=""):
     return text.replace("-", "−") + unit
 
 
-def over_seeds(values, form, *, scale=1, unit=""):
-    """The same from each seed's value, with their number: `+25.1 [+21.0, +29.1] points (5)`."""
+def counted(row, name, form, **how):
+    """The same with the number of seeds: `+25.1 [+21.0, +29.1] points (5)`."""
+    shown = cell(row, name, form, **how)
+    return shown if shown == NOTHING else f"{shown} ({int(row['seeds'])})"
+
+
+def over_seeds(values, form, **how):
+    """The same from the value of each seed."""
     if not values:
         return NOTHING
-    row = {"seeds": len(values)} | with_interval("value", mean_interval(values))
-    return f"{cell(row, 'value', form, scale=scale, unit=unit)} ({len(values)})"
+    return counted({"seeds": len(values)} | with_interval("value", mean_interval(values)), "value", form, **how)
 
 
 def markdown(heads, lines):

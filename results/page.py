@@ -109,7 +109,7 @@ class Found:
         """The difference behind a claim or control, with its interval and its seeds, without a verdict."""
         if key not in self.claims.index:
             return tables.NOTHING
-        return f"{self._difference(key)} ({int(self.claims.loc[key]['seeds'])})"
+        return self._difference(key, tables.counted)
 
     def pixels(self, model):
         """What random pixels of the background's area do beside the background, in points, under the same attack."""
@@ -143,10 +143,10 @@ class Found:
         form = {"form": ".3f"} if quantity in ("loss", "ssim") else tables.PER_CENT
         return tables.cell(rows.iloc[0], quantity, **form)
 
-    def _difference(self, key):
+    def _difference(self, key, show=tables.cell):
         row = self.claims.loc[key]
         form = POINTS if key == "sensitivity" or "accuracy" in key else {"form": "+.3f"}
-        return tables.cell(row, "difference", **form)
+        return show(row, "difference", **form)
 
 
 def contents(folder):
@@ -237,7 +237,7 @@ def exchanged_tables(found):
     parts = []
     for study in found:
         if trainings := reliance.exchanged(study.folder):
-            heads = ["training", *(name for name, *_ in reliance.VARIANTS.values())]
+            heads = ["training", *(name for name, *_ in reliance.VARIANTS.values()), "seeds"]
             parts += [f"{study.title}:", tables.markdown(heads, trainings)]
         if study.exchanged:
             heads = ["pair", *(reliance.VARIANTS[name][0] for name in reliance.COMPARED), "seeds"]
@@ -261,8 +261,8 @@ def trainings_table(study):
         if balanced:
             line += [study.value(model, region, "accuracy_balanced") for region in ("none", "background")]
         cost = study.costs.loc[model]
-        lines.append([*line, f"{cost['passes']:.1f}", f"{cost['seconds'] / 60:.1f}"])
-    return tables.markdown([*heads, "passes", "minutes"], lines)
+        lines.append([*line, f"{cost['passes']:.1f}", f"{cost['seconds'] / 60:.1f}", f"{cost['seeds']:.0f}"])
+    return tables.markdown([*heads, "passes", "minutes", "seeds"], lines)
 
 
 def fill(text, found):
@@ -299,8 +299,9 @@ def images(found, kind, *, to):
 
 
 _SHARED = (
-    "intervals (Student's t, from three seeds on: near 0 or 100 % they may pass it); shares in %. *Minutes*: of the "
-    "training on one core, on a machine that did other work beside it; *passes* tell the cost better."
+    "intervals (Student's t, from three seeds on, none if all are equal; near 0 or 100 % they may pass it); shares in "
+    "%. *Minutes*: of the training on one core, on a machine that did other work beside it; *passes* tell the cost "
+    "better."
 )
 
 

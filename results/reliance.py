@@ -33,7 +33,8 @@ def measures(folders):
     for model in TRAININGS:
         for key, (name, form) in MEASURES.items():
             cells = [
-                tables.cell(frame.loc[model], key, **form) if model in frame.index else tables.NOTHING for frame in own
+                tables.counted(frame.loc[model], key, **form) if model in frame.index else tables.NOTHING
+                for frame in own
             ]
             if set(cells) != {tables.NOTHING}:
                 lines.append([model, name, *cells])
@@ -43,10 +44,12 @@ def measures(folders):
 def exchanged(folder):
     """A line per training of a study: balanced accuracy on each kind of background; [] where none was exchanged."""
     frame = _table(folder / "challenge.csv")
-    there = [model for model in TRAININGS if model in frame.index]
-    return [
-        [model, *(tables.cell(frame.loc[model], key, **form) for key, (_, form) in VARIANTS.items())] for model in there
-    ]
+    lines = []
+    for model in (model for model in TRAININGS if model in frame.index):
+        row = frame.loc[model]
+        cells = (tables.cell(row, key, **form) for key, (_, form) in VARIANTS.items())
+        lines.append([model, *cells, str(int(row["seeds"]))])
+    return lines
 
 
 def compared(runs):

@@ -480,6 +480,7 @@ def test_validation_losses_are_compared_at_the_end_and_at_each_ones_best_epoch()
 )
 def test_a_mean_is_shown_with_its_interval_from_three_seeds_on(row, form, shown):
     assert tables.cell(row, "x", **form) == tables.cell(pd.Series(row), "x", **form) == shown
+    assert tables.counted(row, "x", **form) == (shown if shown == tables.NOTHING else f"{shown} ({row['seeds']})")
 
 
 def exchanged_row(model, gap):
@@ -503,7 +504,7 @@ def test_exchanged_backgrounds_are_shown_by_training_and_paired_by_seed(tmp_path
     )
     frame.to_csv(tmp_path / "challenge.csv")
     natural, lat = reliance.exchanged(tmp_path)
-    assert natural[0] == "natural" and natural[-1] == "+37.5 [+6.4, +68.6]"
+    assert natural[0] == "natural" and natural[-2:] == ["+37.5 [+6.4, +68.6]", "3"]
     assert lat[:2] == ["LAT", "75.0"]
     text = page.exchanged_tables([found])
     assert text.startswith("MNIST, 26/255:") and "| LAT − natural | −16.7 [" in text and "any class" in text
@@ -518,8 +519,8 @@ def test_the_measures_of_reliance_are_shown_by_training(tmp_path):
     )
     frame.to_csv(tmp_path / "reliance.csv", index=False)
     whole, equal, noise, gradient = reliance.measures([tmp_path, tmp_path])
-    assert whole == ["LAT", "attack, whole (points)", *2 * ["−25.0 [−50.0, +0.0]"]] and equal[2:] == whole[2:]
-    assert noise[1:3] == ["Gaussian noise (RFS)", "−0.25 [−0.50, +0.00]"] and gradient[1] == "gradient (ratio)"
+    assert whole == ["LAT", "attack, whole (points)", *2 * ["−25.0 [−50.0, +0.0] (3)"]] and equal[2:] == whole[2:]
+    assert noise[1:3] == ["Gaussian noise (RFS)", "−0.25 [−0.50, +0.00] (3)"] and gradient[1] == "gradient (ratio)"
 
 
 def test_accuracies_have_intervals_from_three_seeds_on_and_within_what_is_possible():
