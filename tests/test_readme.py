@@ -111,7 +111,7 @@ def test_python_commands_name_programs_that_exist():
     programs = [command.split()[1] for command in commands("python ")]
     for name in programs:
         assert name in ("-m", "-c") or (ROOT / name).exists(), name
-    assert "docs/picture.py" in programs
+    assert "results/page.py" in programs
 
 
 @pytest.mark.slow

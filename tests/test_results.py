@@ -254,6 +254,32 @@ def test_every_number_of_the_pages_comes_from_the_kept_runs():
     assert not re.findall(r"\d+[.,]\d+|\d+ ?%", words)
 
 
+def test_the_numbers_of_the_picture_are_those_that_its_command_kept():
+    small, colour = (
+        json.loads((RESULTS / "picture" / name / "metrics.json").read_text(encoding="utf-8"))["results"]
+        for name in ("small_cnn", "colour_cnn")
+    )
+    after = [list(of["after"].values()) for of in (small, colour)]
+    share = [[f"{100 * row['accuracy']:.1f}" for row in rows] for rows in after]
+    fooled = [[row["fooled"] for row in rows] for rows in after]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for told in (
+        f"reads {small['right']} of {small['n']} test images correctly. This attack fools it on {fooled[0][3]} of them",
+        f"accuracy falls from {share[0][0]} to {share[0][3]} %. Noise of the same size fools it on {fooled[0][1]}, ",
+        f"the same attack on the digits on {fooled[0][2]}. ",
+        f"(But the background is {100 * small['background']:.0f} % of the pixels.)",
+        f"`colour_cnn` falls from {share[1][0]} to {share[1][3]} %.",
+    ):
+        assert told in readme
+    answers = [(str(row["reads"]), f"{100 * row['sure']:.0f} %") for row in small["shown"]]
+    assert re.findall(r"(\d) with (\d+ %)", readme) == answers
+    docs = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").split("### The picture of the README")[1]
+    shown = re.findall(r"^\|.*? \| (.*) of .* \|$", docs.split("###")[0], re.MULTILINE)
+    told = zip(*(x for i, of in enumerate((small, colour)) for x in (share[i], fooled[i])), strict=True)
+    assert shown == [f"{a} | {b} of {small['right']} | {c} | {d}" for a, b, c, d in told]
+    assert docs.count(f" of {colour['right']} |") == len(shown) == 4
+
+
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
 def test_what_was_trained_once_more_for_blobs_is_what_was_kept():
     once_more = [path for path in KEPT if path.parents[1].name.endswith(page.BLOBS)]
