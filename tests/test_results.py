@@ -296,18 +296,13 @@ def test_the_short_answer_is_what_the_runs_say():
     found = {study.name: study for study in page.read()[0] if study.name in page.MAIN and study.paired >= 3}
     assert tuple(found) == page.MAIN, f"say there what {[*found][-1]} says"
     mnist, plain, modern, photographs = found.values()
-    assert [study.paired for study in found.values()] == [5, 5, 5, 3]
+    assert [study.paired for study in found.values()] == [5, 5, 5, 4]
     said = {"natural_loss": ("supported", "supported", "not supported", "undecided")}
-    said["background_loss"] = ("supported", "supported", "supported", "undecided")
+    said["background_loss"] = ("supported", "supported", "supported", "supported")
     said["sensitivity"] = ("supported", "supported", "supported", "supported")
     said["unnecessary"] = ("supported", "supported", "not supported", "undecided")
     said["imperceptible"] = ("not supported", "supported", "supported", "supported")
     assert {key: tuple(study.claims.loc[key, "verdict"] for study in found.values()) for key in said} == said
-    assert (
-        max(photographs.differences["background_loss"])
-        < 0
-        < photographs.claims.loc["background_loss", "difference_high"]
-    )
     assert modern.claims.loc["natural_loss", "difference_low"] > 0
     above, below, open_ = 1, -1, 0  # where the interval of LAT minus the control lies
     told = {"mnist-26": (above, above, open_, above), "cifar10-plain-4": (open_, open_, below, above)}
@@ -321,7 +316,7 @@ def test_the_short_answer_is_what_the_runs_say():
         assert len(study.of_pixels["natural"]) >= 3 and mean_interval(study.of_pixels["natural"])[1] > 0
     assert [name for name, study in found.items() if not study.of_blobs] == ["cifar10-modern-4"]
     for study in (mnist, plain, photographs):
-        assert len(study.of_blobs["natural"]) == 3 and mean_interval(study.of_blobs["natural"])[1] > 0
+        assert len(study.of_blobs["natural"]) >= 3 and mean_interval(study.of_blobs["natural"])[1] > 0
     rows = {study.name: study.rows.set_index(["model", "attack", "region"]).sort_index() for study in (plain, modern)}
     for of_study in rows.values():  # LAT and AT on CIFAR-10, "in both recipes"
         unharmed = {model: of_study.loc[(model, "natural", "none")] for model in ("LAT", "AT")}
@@ -354,9 +349,11 @@ def test_the_short_answer_is_what_the_runs_say():
         for other in others:  # "LAT's accuracy is undecided beside both"; "their natural accuracies are undecided"
             _, low, high = mean_interval(of["LAT"] - of[other])
             assert len(of[other]) == 5 and low < 0 < high, (condition, other)
+    for control in ("AT", "random mask"):  # "on those of photographs LAT has the lower loss"
+        assert photographs.last(control)[0] == "−" and holds_no_zero(photographs.last(control))
     for quantity in ("loss", "accuracy"):  # "say the same in the modern recipe"
         assert holds_no_zero(modern.last("AT", quantity)) and holds_no_zero(modern.best("AT", quantity))
-    for study in (mnist, plain, modern):  # "of equal area the object does", and the lowest gradient is LAT's
+    for study in found.values():  # "of equal area it is the object", and the lowest gradient is LAT's
         measures = pd.read_csv(study.folder / "reliance.csv").query("source == 'own'").set_index("model")
         natural, ratio = measures.loc["natural"], measures[["energy_ratio_low", "energy_ratio_high"]]
         assert natural["asr_difference_low"] > 0 > natural["asr_difference_equal_high"], study.name
