@@ -18,7 +18,7 @@ VARIANTS = {
     "mixed_rand_balanced": ("any class", tables.PER_CENT), "only_bg_t_balanced": ("no object", tables.PER_CENT),
     "bg_gap_balanced": ("BG-Gap (points)", tables.POINTS),
 }  # fmt: skip
-COMPARED = ("bg_gap_balanced", "mixed_rand_balanced", "original_balanced")
+COMPARED = ("bg_gap_balanced", "mixed_same_balanced", "mixed_rand_balanced", "original_balanced")
 
 
 def measures(folders):
