@@ -106,7 +106,8 @@ def card(name, training, content):
     eps, replaced = eps_255(results["eps"]), ""
     if TRAININGS[training].replaced_by:
         replaced = f", {asked['share']:.0%} of each batch replaced, eps {eps}"
-    data = f"`{asked['dataset']}`, all training images; masks: the data set's own way"
+    some = f"{asked['train_limit']:,} of its" if asked["train_limit"] else "all"
+    data = f"`{asked['dataset']}`, {some} training images; masks: the data set's own way"
     if asked["correlation"] is not None:
         data += f"; correlation of background and label {asked['correlation']:g}"
     lines = [

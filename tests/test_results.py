@@ -113,6 +113,10 @@ def test_the_classifier_of_a_kept_cell_gets_a_card(tmp_path):
     assert kept.name == "mnist-26-LAT.keras" and kept.read_text() == "a classifier"
     card = kept.with_suffix(".md").read_text(encoding="utf-8")
     assert "FAILED: weights untouched" in card and "ECE 2.0 points" in card and "50% of each batch" in card
+    content = json.loads((second.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert "all training images" in card
+    content["parameters"]["train_limit"] = 5000
+    assert "5,000 of its training images" in results_run.card("mnist-26-LAT", "LAT", content)
 
 
 def test_cells_of_other_parameters_are_not_kept(study):
