@@ -22,6 +22,7 @@ import yaml
 from locadv_tf import TRAININGS
 from locadv_tf.reports import claims
 from locadv_tf.reports.over_seeds import ENOUGH, word
+from locadv_tf.units import eps_255
 
 HERE = Path(__file__).resolve().parent
 TITLES = {
@@ -75,6 +76,7 @@ class Found:
             for row in (row for rows in content["results"]["verdicts"].values() for row in rows):
                 self.failed += [f"{cell}: {row['check']}"] if row["outcome"] == "fail" else []
                 self.unfit |= {row["check"]} if row["outcome"] == "does not apply" else set()
+        self.images, self.largest = extent(runs.values())
         elsewhere = contents(folder.with_name(f"{folder.name}{BLOBS}"))
         self.of_pixels, self.of_blobs = of_places([*runs.values(), *elsewhere.values()])
         for seed in sorted(of_seed):
@@ -166,6 +168,18 @@ def of_places(runs):
     return pixels, blobs
 
 
+def extent(runs):
+    """How many test images each seed has, by attack, `{"natural": {10000}, …}`, and the largest change of a value."""
+    images, largest = {}, 0.0
+    for results in (content["results"] for content in runs):
+        for row in results["rows"] + results["headline"]:
+            # What stands beside the ensemble in the headline is of its images alone.
+            if row in results["rows"] or row["attack"].startswith("LocalizedAutoAttack"):
+                images.setdefault(row["attack"].partition(" (")[0], set()).add(row["n"])
+            largest = max(largest, row.get("largest_change") or 0)
+    return images, largest
+
+
 def read(folder=HERE / "runs"):
     """The studies of which something is kept, in the plan's order, and the names of those of which nothing is."""
     planned = {}
@@ -187,6 +201,20 @@ def datasets():
 def waiting(missing):
     """The titles of the main studies among those of which nothing is kept."""
     return [title(name) for name in missing if name in MAIN]
+
+
+def settings(found):
+    """The studies of each recipe that ran with more than one setting, in the plan's order, but budgets from small to
+    large: `{"MNIST": [...]}`."""
+    recipes = {}
+    for study in found:
+        recipes.setdefault(TITLES[parts(study.name)[0]], []).append(study)
+
+    def order(study):
+        _, eps, more = parts(study.name)
+        return bool(more), 0 if more else int(eps)
+
+    return {name: sorted(studies, key=order) for name, studies in recipes.items() if len(studies) > 1}
 
 
 def claims_table(found):
@@ -265,17 +293,34 @@ def trainings_table(study):
     return tables.markdown([*heads, "passes", "minutes", "seeds"], lines)
 
 
+def decided(found):
+    """What the protocol decides: the claims, and LAT beside each other training."""
+    return [
+        claims_table(found),
+        "LAT minus the other training, loss on natural images (below 0 LAT has the lower loss; not corrected):",
+        controls_table(found, "natural"),
+        "The same under the background attack (PGD-40):",
+        controls_table(found, "background"),
+    ]
+
+
+def settings_tables(found):
+    """What the protocol decides, for each recipe that ran with more than one setting."""
+    return "\n\n".join(text for name, studies in settings(found).items() for text in [f"### {name}", *decided(studies)])
+
+
 def fill(text, found):
-    """Fills `{last.natural}` with a line for each main study that ran, `{figures.differences}` with a
-    figure for each that has enough seeds, and `{table.claims}`."""
+    """Fills `{last.natural}` with a line for each main study that ran, `{figures.differences}` with a figure for
+    each that has enough seeds, `{table.claims}` with a table of them, and `{table.settings}` with those of all."""
+    main = [study for study in found if study.name in MAIN]
 
     def put(match):
         kind, key = match.group(1).split(".")
         if kind == "figures":
-            return images(found, key, to="figures/")
+            return images(main, key, to="figures/")
         if kind == "table":
-            return TABLES[key](found)
-        lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in found if study.name in MAIN]
+            return settings_tables(found) if key == "settings" else TABLES[key](main)
+        lines = [f"- {study.title}: {getattr(study, kind)(key)}" for study in main]
         return "\n".join(line for line in lines if not line.endswith(tables.NOTHING)) or "- not run yet"
 
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"\{(\w+\.[\w, ]+)\}", put, text))
@@ -299,18 +344,21 @@ def images(found, kind, *, to):
 
 
 _SHARED = (
-    "intervals (Student's t, from three seeds on, none if all are equal; near 0 or 100 % they may pass it); shares in "
-    "%. *Minutes*: of the training on one core, on a machine that did other work beside it; *passes* tell the cost "
-    "better."
+    "Means over seeds with 95 % intervals (Student's t, from three seeds on, none if all are equal; near 0 or 100 % "
+    "they may pass it); shares in %. *Minutes*: of the training on one core, on a machine that did other work beside "
+    "it; *passes* tell the cost better."
 )
 
 
-def _checked(study):
+def tried(study):
+    """Of how many test images a study's numbers are, how large the changes, and which checks failed."""
+    sizes = ", ".join(f"{attack} {' or '.join(f'{n:,}' for n in sorted(ns))}" for attack, ns in study.images.items())
+    told = f"Test images per seed: {sizes}. No attack changes a value by more than {eps_255(study.largest)}. "
     lost = int(study.rows.groupby("model")["diverged"].max().sum())
     failed = f"**Checks that failed: {'; '.join(study.failed)}.**" if study.failed else "No check failed."
     if study.unfit:
         failed += f" Checks that did not apply: {'; '.join(sorted(study.unfit))}."
-    return failed + (f" **Trainings that diverged: {lost}.**" if lost else " No training diverged.")
+    return told + failed + (f" **Trainings that diverged: {lost}.**" if lost else " No training diverged.")
 
 
 def page(found, missing, folder=HERE):
@@ -320,12 +368,15 @@ def page(found, missing, folder=HERE):
         "## After the last epoch, and after the best",
         "On natural validation images (500 per seed; of photographs 200), after the last epoch and after each one's "
         "best: with the lowest loss, or the highest accuracy. Not in the protocol; it gives no verdict.",
-        epochs_table(found),
+        epochs_table([study for study in found if study.name in MAIN]),
     ]
-    parts.append("## Every training")
+    for name, studies in settings(found).items():
+        parts += [f"## Other settings of {name}: places, reliance, epochs", "As in the sections above."]
+        parts += [table(studies) for table in (places_table, reliance_table, epochs_table)]
+    parts += ["## Every training", _SHARED]
     for study in found:
-        told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. Means over seeds with 95 % "
-        parts += [f"### {study.title}", told + _SHARED + " " + _checked(study), trainings_table(study)]
+        told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. "
+        parts += [f"### {study.title}", told + tried(study), trainings_table(study)]
         parts.append(images([study], "accuracy", to="figures/"))
     if (folder / "reruns.json").exists():
         noted = json.loads((folder / "reruns.json").read_text(encoding="utf-8"))
@@ -371,11 +422,7 @@ def docs_block(found):
         f"Cells that have run: {kept}. Means over seeds with 95 % intervals (from three seeds on); in parentheses the "
         "number of paired seeds.",
         images(shown, "differences", to="../results/figures/"),
-        claims_table(shown),
-        "LAT minus the other training, loss on natural images (below 0 LAT has the lower loss; not corrected):",
-        controls_table(shown, "natural"),
-        "The same under the background attack (PGD-40):",
-        controls_table(shown, "background"),
+        *decided(shown),
         END,
     ]
     return "\n\n".join(part for part in parts if part)

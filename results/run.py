@@ -14,10 +14,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-QUICK = {  # a tenth of the data, and of the attacks
-    "train_limit": 5000, "test_limit": 1000, "attack_limit": 100, "headline_limit": 100, "reliance_limit": 40,
-    "attack_steps": 20,
-}  # fmt: skip
 
 
 class Study:
@@ -32,7 +28,8 @@ class Study:
         if on_gpus:
             parameters |= plan["on_gpus"][study["recipe"]]
         if quick:
-            parameters, seeds, self.minutes = parameters | QUICK, min(seeds, 3), self.minutes / 10
+            parameters, seeds = parameters | plan["quick"][study["recipe"]], min(seeds, 3)
+            self.minutes = parameters.pop("minutes")
         self.cells = sweep.cells(
             work / self.name, datasets=[parameters.pop("dataset")], seeds=range(seeds), epss=[study["eps_255"] / 255],
             trainings=study["trainings"], parameters=parameters,
@@ -142,7 +139,7 @@ def studies(*, quick=False, on_gpus=False, kept=None, work=None):
     name = "results" + ("-on-gpus" if on_gpus else "") + ("-quick" if quick else "")
     work = work or HERE.parent / "sweeps" / name
     kept = kept or (work if quick else HERE / "on-gpus" if on_gpus else HERE) / "runs"
-    chosen = plan["studies"][:2] if quick else plan["studies"] + ([] if on_gpus else plan["teaching"])
+    chosen = plan["studies"][: len(plan["quick"])] if quick else plan["studies"] + ([] if on_gpus else plan["teaching"])
     return [Study(plan, study, kept=kept, work=work, quick=quick, on_gpus=on_gpus) for study in chosen]
 
 
@@ -155,7 +152,8 @@ def report(found, workers):
         whole += minutes
         done = f"{len(study.cells) - len(left)} of {len(study.cells)} cells done"
         print(f"{study.name:20} {done:22} {minutes:5.0f} min left")
-    print(f"About {whole / 60 / workers:.1f} hours with {workers} workers, if each has a core.")
+    took = f"{whole / 60 / workers:.1f} hours" if whole > 60 * workers else f"{whole / workers:.0f} minutes"
+    print(f"About {took} with {workers} workers, if each has a core.")
 
 
 def run(found, executor, stop_after=None):
@@ -200,7 +198,7 @@ def _has(study, name):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the first two, into sweeps/")
+    parser.add_argument("--quick", action="store_true", help="of the first two a tenth of the images, into sweeps/")
     parser.add_argument("--on-gpus", action="store_true", help="the plan's settings for GPUs, into results/on-gpus")
     parser.add_argument("--studies", nargs="+", help="which (default: all, in the plan's order)")
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine (default: 2)")

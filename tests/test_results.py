@@ -211,12 +211,18 @@ def test_a_small_cell_repeats_bit_for_bit(tmp_path, on_gpus):
     assert kept["parameters"]["precision"] == ("mixed_float16" if on_gpus else None)
 
 
-def test_quick_takes_a_tenth(tmp_path):
-    planned = PLAN["studies"][0]
-    quick = results_run.Study(PLAN, planned, kept=tmp_path, work=tmp_path, quick=True)
-    assert len(quick.cells) == 3 * len(planned["trainings"])
-    asked = quick.cells[0].asked()
-    assert asked["test_limit"] == 1000 and asked["attack_limit"] == 100 and quick.minutes == planned["minutes"] / 10
+def test_quick_takes_a_tenth(capsys):
+    whole, quick = results_run.studies(), results_run.studies(quick=True)
+    assert [study.name for study in quick] == [study.name for study in whole[:2]]
+    assert set(PLAN["quick"]) == {study["recipe"] for study in PLAN["studies"][:2]}
+    for one, all_of_it, images in zip(quick, whole, (54_000, 45_000), strict=False):
+        small, asked = one.cells[0].asked(), all_of_it.cells[0].asked()
+        assert len(one.cells) == 3 * 4 and 10 * small["train_limit"] == images
+        assert 2 * small["epochs"] == asked["epochs"]
+        for part, name in ((10, "test_limit"), (10, "attack_limit"), (10, "reliance_limit"), (20, "headline_limit")):
+            assert part * small[name] == asked[name]
+    results_run.report(quick, 2)
+    assert "About 14 minutes with 2 workers" in capsys.readouterr().out
 
 
 def test_what_is_left_is_said_before_anything_runs(capsys, monkeypatch, tmp_path):
@@ -382,6 +388,24 @@ def test_the_short_answer_is_what_the_runs_say():
                 assert all(ahead(study, attack, region, other) < 0 for other in others), (study.name, region)
     natural = plain.rows[plain.rows["region"] == "none"].set_index("model")  # "far from its accuracy"
     assert natural.loc["LAT", "ece_high"] < 0.5 * natural.loc["natural", "ece_low"]
+
+
+def test_the_page_says_of_how_many_images_its_numbers_are():
+    attacked = {"attack": "PGD-40", "n": 9, "largest_change": 4 / 255}
+    alone = [{"attack": "LocalizedAutoAttack (fast)", "n": 5}, {"attack": "PGD-40", "n": 5}]
+    runs = [
+        {"results": {"rows": [{"attack": "natural", "n": n}, attacked], "headline": alone if n == 90 else []}}
+        for n in (90, 80)
+    ]
+    sizes = {"natural": {80, 90}, "PGD-40": {9}, "LocalizedAutoAttack": {5}}
+    assert page.extent(runs) == (sizes, 4 / 255)
+    study = drawn(3)
+    study.images, study.largest, study.unfit = sizes, 4 / 255, set()
+    study.rows["diverged"] = 0
+    assert page.tried(study).startswith(
+        "Test images per seed: natural 80 or 90, PGD-40 9, LocalizedAutoAttack 5. No attack changes a value by more "
+        "than 4/255. No check failed."
+    )
 
 
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
