@@ -375,7 +375,8 @@ def page(found, missing, folder=HERE):
         parts += [table(studies) for table in (places_table, reliance_table, epochs_table)]
     parts += ["## Every training", _SHARED]
     for study in found:
-        told = f"{study.cells} of {study.planned} cells of the study `{study.name}`. "
+        told = f"{study.cells} of {study.planned} cells of the study `{study.name}` ([its page, with more attacks and "
+        told += f"measures](runs/{study.name}/collected.html), to be opened in a browser). "
         parts += [f"### {study.title}", told + tried(study), trainings_table(study)]
         parts.append(images([study], "accuracy", to="figures/"))
     if (folder / "reruns.json").exists():

@@ -374,6 +374,10 @@ def test_the_short_answer_is_what_the_runs_say():
         natural, ratio = measures.loc["natural"], measures[["energy_ratio_low", "energy_ratio_high"]]
         assert natural["asr_difference_low"] > 0 > natural["asr_difference_equal_high"], study.name
         assert ratio.loc["LAT", "energy_ratio_high"] < ratio.drop("LAT")["energy_ratio_low"].min(), study.name
+    for study in (mnist, plain):  # "longer natural training raises both losses"
+        for attack, region in (("natural", "none"), ("PGD-40", "background")):
+            assert ahead(study, attack, region, "natural", "loss", first="natural, equal compute") > 0
+    assert ahead(plain, "natural", "none", "natural", first="natural, equal compute") == 0
     exchanged = pd.read_csv(photographs.folder / "challenge.csv").set_index("model")
     assert (exchanged["bg_gap_balanced_low"] > 0).all() and exchanged["mixed_rand_balanced"].between(0.4, 0.6).all()
     pairs = {pair: row for pair, *row in photographs.exchanged if "LAT − " in pair}  # "its gap is a little smaller"
@@ -427,15 +431,15 @@ def holds_no_zero(text):
     return low[0] == high[0]
 
 
-def ahead(study, attack, region, other, quantity="accuracy"):
+def ahead(study, attack, region, other, quantity="accuracy", *, first="LAT"):
     """Where the interval of LAT minus another training lies, paired by seed: 1 above 0, −1 below, 0 if it holds 0."""
-    found = {"LAT": {}, other: {}}
+    found = {first: {}, other: {}}
     for content in page.contents(RESULTS / "runs" / study.name).values():
         for row in content["results"]["headline" if attack == "LocalizedAutoAttack" else "rows"]:
             if row["model"] in found and row["attack"].startswith(attack) and row["region"] == region:
                 found[row["model"]][content["parameters"]["seed"]] = row[quantity]
     paired = sorted(set.intersection(*map(set, found.values())))
-    _, low, high = mean_interval([found["LAT"][seed] - found[other][seed] for seed in paired])
+    _, low, high = mean_interval([found[first][seed] - found[other][seed] for seed in paired])
     assert len(paired) >= 3
     return (low > 0) - (high < 0)
 
