@@ -21,7 +21,7 @@ results: $(READY)
 	$(BIN)/python results/run.py
 	$(BIN)/python results/page.py
 
-# A tenth of two of them, into sweeps/results-quick: minutes.
+# Two of them with a tenth of the images, into sweeps/results-quick: a quarter of an hour.
 results-quick: $(READY)
 	$(BIN)/python results/run.py --quick
 

@@ -413,6 +413,34 @@ def test_the_page_says_of_how_many_images_its_numbers_are():
 
 
 @pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
+def test_what_is_said_of_other_budgets_is_what_the_runs_say():
+    found = page.read()[0]
+    assert {name: [study.name for study in of] for name, of in page.settings(found).items()} == {
+        "MNIST": ["mnist-8", "mnist-26", "mnist-51"]  # "MNIST was asked at three budgets"; of others nothing is said
+    }
+    small, middle, large = page.settings(found)["MNIST"]
+    keys = ["sensitivity", "imperceptible", "unnecessary", "background_loss", "natural_loss"]
+    verdicts = {study.name: tuple(study.claims.loc[keys, "verdict"]) for study in (small, large)}
+    assert verdicts["mnist-8"] == ("supported", "not supported", "supported", "supported", "undecided")
+    assert verdicts["mnist-51"] == ("supported", "not supported", "supported", "supported", "supported")
+    assert small.claims.loc["sensitivity", "difference_high"] < 0.05  # "fools natural training on a few images only"
+    for study, sides in ((small, (1, 1, 1, 1)), (large, (0, 0, -1, 0))):
+        keys = ["natural_loss_mask", "background_loss_mask", "natural_loss_at", "background_loss_at"]
+        claims = study.claims.loc[keys]
+        assert tuple((claims["difference_low"] > 0) * 1 - (claims["difference_high"] < 0) * 1) == sides, study.name
+        assert (claims["seeds"] == 5).all()
+    for attack in ("PGD-40", "LocalizedAutoAttack"):
+        others = ("random mask", "AT", "natural")
+        assert [ahead(large, attack, "foreground", other) for other in others] == [-1, -1, 0]
+    for study in (small, middle, large):
+        assert all(mean_interval(study.of_pixels[model])[1] > 0 for model in ("natural", "LAT"))
+        assert not holds_no_zero(study.last("natural")) and not holds_no_zero(study.best("natural"))
+    assert mean_interval(large.of_pixels["LAT"])[1] > 0.3  # "by far"
+    failed = [study.failed for study in found if study.failed]
+    assert failed == [["mnist-eps0.2-natural-seed1: loss has stopped rising"]]
+
+
+@pytest.mark.skipif(not KEPT, reason="nothing is kept in results/runs yet")
 def test_claims_of_two_parts_show_both():
     for study in page.read()[0]:
         rows = study.rows.set_index(["model", "attack", "region"])["ssim"]
