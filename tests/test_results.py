@@ -416,9 +416,9 @@ def test_the_page_says_of_how_many_images_its_numbers_are():
 def test_what_is_said_of_other_budgets_is_what_the_runs_say():
     found = page.read()[0]
     assert {name: [study.name for study in of] for name, of in page.settings(found).items()} == {
-        "MNIST": ["mnist-8", "mnist-26", "mnist-51"]  # "MNIST was asked at three budgets"; of others nothing is said
-    }
-    small, middle, large = page.settings(found)["MNIST"]
+        "MNIST": ["mnist-8", "mnist-26", "mnist-51", "mnist-26-train1000", "mnist-26-train4000"]
+    }, "say there what the others say"
+    small, middle, large, *fewer = page.settings(found)["MNIST"]
     keys = ["sensitivity", "imperceptible", "unnecessary", "background_loss", "natural_loss"]
     verdicts = {study.name: tuple(study.claims.loc[keys, "verdict"]) for study in (small, large)}
     assert verdicts["mnist-8"] == ("supported", "not supported", "supported", "supported", "undecided")
@@ -436,6 +436,14 @@ def test_what_is_said_of_other_budgets_is_what_the_runs_say():
         assert all(mean_interval(study.of_pixels[model])[1] > 0 for model in ("natural", "LAT"))
         assert not holds_no_zero(study.last("natural")) and not holds_no_zero(study.best("natural"))
     assert mean_interval(large.of_pixels["LAT"])[1] > 0.3  # "by far"
+    for study, natural_loss in zip(fewer, ("undecided", "supported"), strict=True):  # "differ more"
+        assert study.paired == 3 and study.claims.loc["natural_loss", "verdict"] == natural_loss
+        for key in ("sensitivity", "background_accuracy", "natural_accuracy"):
+            assert study.claims.loc[key, "difference"] > middle.claims.loc[key, "difference"]
+        assert study.claims.loc["natural_loss", "difference"] < 2 * middle.claims.loc["natural_loss", "difference"]
+        assert study.claims.loc["natural_accuracy", "difference_low"] > 0
+    clear = [[holds_no_zero(told) for told in (of.last("natural"), of.best("natural"))] for of in fewer]
+    assert clear == [[True, True], [False, False]] and fewer[0].best("natural")[0] == "−"
     failed = [study.failed for study in found if study.failed]
     assert failed == [["mnist-eps0.2-natural-seed1: loss has stopped rising"]]
 
