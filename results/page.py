@@ -169,13 +169,14 @@ def of_places(runs):
 
 
 def extent(runs):
-    """How many test images each seed has, by attack, `{"natural": {10000}, …}`, and the largest change of a value."""
+    """How many test images each seed has, by attack, `{"natural": {10000}, …}`, and the largest change of a value by
+    PGD or noise (the ensemble's is one of the checks: "budget and range kept")."""
     images, largest = {}, 0.0
     for results in (content["results"] for content in runs):
-        for row in results["rows"] + results["headline"]:
-            # What stands beside the ensemble in the headline is of its images alone.
-            if row in results["rows"] or row["attack"].startswith("LocalizedAutoAttack"):
-                images.setdefault(row["attack"].partition(" (")[0], set()).add(row["n"])
+        # What else the headline has, beside the ensemble, is of its images alone.
+        ensemble = [row for row in results["headline"] if row["attack"].startswith("LocalizedAutoAttack")]
+        for row in results["rows"] + ensemble:
+            images.setdefault(row["attack"].partition(" (")[0], set()).add(row["n"])
             largest = max(largest, row.get("largest_change") or 0)
     return images, largest
 
@@ -201,6 +202,11 @@ def datasets():
 def waiting(missing):
     """The titles of the main studies among those of which nothing is kept."""
     return [title(name) for name in missing if name in MAIN]
+
+
+def main_studies(found):
+    """Those of the main studies that are there."""
+    return [study for study in found if study.name in MAIN]
 
 
 def settings(found):
@@ -312,7 +318,7 @@ def settings_tables(found):
 def fill(text, found):
     """Fills `{last.natural}` with a line for each main study that ran, `{figures.differences}` with a figure for
     each that has enough seeds, `{table.claims}` with a table of them, and `{table.settings}` with those of all."""
-    main = [study for study in found if study.name in MAIN]
+    main = main_studies(found)
 
     def put(match):
         kind, key = match.group(1).split(".")
@@ -338,7 +344,7 @@ TABLES = {
 
 def images(found, kind, *, to):
     """The main studies' figures of a kind, as Markdown."""
-    made = figures.pictures([study for study in found if study.name in MAIN])
+    made = figures.pictures(main_studies(found))
     shown = {name: picture for name, (picture, _) in made.items() if name.partition("-")[0] == kind}
     return "\n".join(figures.image(name, picture, to=to) for name, picture in shown.items())
 
@@ -353,7 +359,7 @@ _SHARED = (
 def tried(study):
     """Of how many test images a study's numbers are, how large the changes, and which checks failed."""
     sizes = ", ".join(f"{attack} {' or '.join(f'{n:,}' for n in sorted(ns))}" for attack, ns in study.images.items())
-    told = f"Test images per seed: {sizes}. No attack changes a value by more than {eps_255(study.largest)}. "
+    told = f"Test images per seed: {sizes}. PGD and noise change no value by more than {eps_255(study.largest)}. "
     lost = int(study.rows.groupby("model")["diverged"].max().sum())
     failed = f"**Checks that failed: {'; '.join(study.failed)}.**" if study.failed else "No check failed."
     if study.unfit:
@@ -368,7 +374,7 @@ def page(found, missing, folder=HERE):
         "## After the last epoch, and after the best",
         "On natural validation images (500 per seed; of photographs 200), after the last epoch and after each one's "
         "best: with the lowest loss, or the highest accuracy. Not in the protocol; it gives no verdict.",
-        epochs_table([study for study in found if study.name in MAIN]),
+        epochs_table(main_studies(found)),
     ]
     for name, studies in settings(found).items():
         parts += [f"## Other settings of {name}: places, reliance, epochs", "As in the sections above."]
@@ -404,7 +410,7 @@ def page(found, missing, folder=HERE):
 
 def readme_block(found):
     """What stands between the marks of the project's README; "" while no main study has enough seeds."""
-    shown = [study for study in found if study.name in MAIN]
+    shown = main_studies(found)
     if not any(study.paired >= ENOUGH for study in shown):
         return ""
     lines = [images(shown, "headline", to="results/figures/"), "", *claims_table(shown).splitlines()]
@@ -416,7 +422,7 @@ def readme_block(found):
 
 def docs_block(found):
     """What stands between the marks of docs/results.md: the main studies' claims and controls."""
-    shown = [study for study in found if study.name in MAIN]
+    shown = main_studies(found)
     kept = "; ".join(f"{study.title}: {study.cells} of {study.planned}" for study in shown)
     parts = [
         BEGIN,
@@ -448,7 +454,7 @@ def on_gpus(folder):
     found, missing = read(folder / "runs")
     if not found:
         sys.exit("nothing is kept in results/on-gpus/runs yet; run: python results/run.py --on-gpus")
-    figures.write(figures.pictures([study for study in found if study.name in MAIN]), folder / "figures")
+    figures.write(figures.pictures(main_studies(found)), folder / "figures")
     heading, text = page(found, missing, folder).split("\n\n", maxsplit=1)
     text = text.replace("](../", "](../../").replace("](PROTOCOL.md)", "](../PROTOCOL.md)")
     (folder / "README.md").write_text(f"{heading}\n\n{ON_GPUS}\n\n{text}", encoding="utf-8")
@@ -463,7 +469,7 @@ def main(arguments=None):
     found, missing = read()
     if not found:
         sys.exit("nothing is kept in results/runs yet; run: make results")
-    figures.write(figures.pictures([study for study in found if study.name in MAIN]), HERE / "figures")
+    figures.write(figures.pictures(main_studies(found)), HERE / "figures")
     (HERE / "README.md").write_text(page(found, missing), encoding="utf-8")
     for path, block in (("README.md", readme_block(found)), ("docs/results.md", docs_block(found))):
         text = (HERE.parent / path).read_text(encoding="utf-8")

@@ -156,7 +156,7 @@ def report(found, workers):
     print(f"About {took} with {workers} workers, if each has a core.")
 
 
-def run(found, executor, stop_after=None):
+def run(found, executor):
     from locadv_tf.reports import sweep
 
     failed = {}
